@@ -1,0 +1,217 @@
+//! Configuration: one struct a section, as in the annotated `config/default.yaml`.
+//!
+//! Reading and checking them is `load`'s work; nothing else in the workspace reads the
+//! environment.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The HTTP server.
+    pub server: Server,
+    /// The database.
+    pub database: Database,
+    /// The dispatch index; without it only `slipway up` starts.
+    pub redis: Option<Redis>,
+    /// Keys.
+    pub security: Security,
+    /// The queue.
+    pub queue: Queue,
+    /// This process's own log.
+    pub logging: Logging,
+    /// What belongs to worker processes.
+    pub worker: Worker,
+    /// Where commits may come from.
+    pub repositories: Repositories,
+}
+
+/// The HTTP server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Address to listen on.
+    pub host: String,
+    /// Port to listen on; 0 takes a free one.
+    pub port: u16,
+    /// The address people use, for links, and to know whether cookies are for TLS only.
+    pub public_url: Option<String>,
+}
+
+/// Which database, and how to reach it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// `mysql` (MariaDB too) or `sqlite`.
+    pub dialect: Dialect,
+    /// SQLite: the file.
+    pub path: Option<PathBuf>,
+    /// MySQL: host name or address.
+    pub host: Option<String>,
+    /// MySQL: port.
+    pub port: u16,
+    /// MySQL: account.
+    pub username: Option<String>,
+    /// MySQL: the account's password.
+    pub password: Option<SecretString>,
+    /// MySQL: the database's name.
+    pub database: Option<String>,
+    /// MySQL: whether the connection must be encrypted.
+    pub tls: DatabaseTls,
+    /// MySQL: PEM file of the authority that signed the server's certificate.
+    pub ca_file: Option<PathBuf>,
+    /// Most connections of this process.
+    pub max_connections: u32,
+}
+
+/// A kind of database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// MySQL 8 or MariaDB 10.6 and later.
+    Mysql,
+    /// SQLite, embedded.
+    Sqlite,
+}
+
+/// How much a database connection insists on TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DatabaseTls {
+    /// Never.
+    Off,
+    /// If the server offers it; the certificate is not checked.
+    Prefer,
+    /// Always, and the certificate is checked.
+    Require,
+}
+
+/// How to reach Redis.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redis {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    #[serde(default = "redis_port")]
+    pub port: u16,
+    /// Account, where access lists are in use.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// Password; empty means none.
+    #[serde(default)]
+    pub password: Option<SecretString>,
+    /// Whether to use TLS.
+    #[serde(default)]
+    pub tls: bool,
+    /// PEM file of the authority that signed the server's certificate; the system's otherwise.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// Numbered database.
+    #[serde(default)]
+    pub database: u8,
+    /// First part of every key; it makes one hash slot.
+    #[serde(default = "redis_prefix")]
+    pub prefix: String,
+}
+
+fn redis_port() -> u16 {
+    6379
+}
+
+fn redis_prefix() -> String {
+    "{slw}".to_owned()
+}
+
+/// Keys and who may use them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Security {
+    /// The active master key, 64 hex characters.
+    pub encryption_key: Option<SecretString>,
+    /// A file that holds it instead.
+    pub encryption_key_file: Option<PathBuf>,
+    /// The active key's version.
+    pub encryption_key_version: i32,
+    /// Retired master keys by version: they decrypt, never encrypt.
+    pub retired_keys: BTreeMap<String, SecretString>,
+    /// Keys form tokens and list cursors, 32 characters or more.
+    pub session_secret: Option<SecretString>,
+    /// A file that holds it instead.
+    pub session_secret_file: Option<PathBuf>,
+}
+
+/// The queue.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Queue {
+    /// Deployments that one worker runs at once.
+    pub max_concurrency: u32,
+    /// Deployments that run at once everywhere.
+    pub max_running: u32,
+    /// Most times a deployment is run in all.
+    pub retry_attempts: u32,
+    /// Waits after the first, second, ... failure, in milliseconds; the last one repeats.
+    pub retry_delays: Vec<u64>,
+    /// Most deployments that may wait.
+    pub backlog_limit: u32,
+    /// How long a lease lasts without renewal, in milliseconds. Renewal, self-fencing and
+    /// recovery keep fixed ratios to it.
+    pub lease_ms: u64,
+}
+
+impl Queue {
+    /// How long a lease lasts.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        Duration::from_millis(self.lease_ms)
+    }
+}
+
+/// This process's own log.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Logging {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,slipway_worker=debug`.
+    pub level: String,
+    /// Whether values of known secret names are masked in this process's own log.
+    pub redact_secrets: bool,
+    /// `text` or `json`.
+    pub format: LogFormat,
+}
+
+/// How log records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What belongs to worker processes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Worker {
+    /// Folder for checkouts and mirrors.
+    pub dir: PathBuf,
+    /// Free labels, shown beside the worker.
+    pub labels: Vec<String>,
+    /// How long running deployments may go on after SIGTERM, in seconds.
+    pub drain_timeout_seconds: u64,
+    /// Most bytes of output that one deployment may store.
+    pub log_limit_bytes: u64,
+}
+
+/// Where commits may come from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repositories {
+    /// Folders below which a local path is accepted as a repository; none by default.
+    pub local_paths: Vec<PathBuf>,
+}
