@@ -4,5 +4,6 @@
 //! the queue and the event bus come in through [`ports`].
 
 pub mod id;
+pub mod pipeline;
 pub mod ports;
 pub mod settings;
