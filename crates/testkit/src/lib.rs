@@ -1,1 +1,25 @@
-//! placeholder
+//! What the workspace's tests stand on: private services, throw-away databases and repositories,
+//! real processes, and one way to wait.
+//!
+//! Only ever a development dependency. It knows no domain type, so that every crate can use it,
+//! and it reports trouble the way a test does: by panicking with a sentence.
+#![expect(
+    clippy::expect_used,
+    reason = "a test whose surroundings cannot be set up has failed, and a panic is how it says so"
+)]
+
+mod certs;
+mod database;
+mod git_repo;
+mod poll;
+mod process;
+mod redis;
+mod services;
+
+pub use certs::{Authority, Certificate};
+pub use database::{MysqlAccount, TestDatabase, mysql_database, sqlite_database};
+pub use git_repo::GitRepo;
+pub use poll::{eventually, eventually_blocking};
+pub use process::{Program, RunningProgram};
+pub use redis::RedisServer;
+pub use services::{RedisTls, free_port, mysql_url, redis_tls, redis_url};
