@@ -259,7 +259,7 @@ tls-auth-clients no
 requirepass $redis_password
 CONF
   start redis-tls redis_tls_answers run_redis_tls
-  export SLIPWAY_TEST_REDIS_TLS_URL="rediss://:$redis_password@127.0.0.1:$port"
+  export SLIPWAY_TEST_REDIS_TLS_URL="rediss://default:$redis_password@127.0.0.1:$port"
   export SLIPWAY_TEST_REDIS_CA="$work/certs/ca.pem"
 }
 
