@@ -25,7 +25,7 @@ const PATTERNS: [&[&str]; 15] = [
 ];
 
 fn may_query(file: &File) -> bool {
-    ["store.rs", "db.rs"].contains(&file.name())
+    ["store.rs", "db.rs", "schema.rs"].contains(&file.name())
         || file
             .folders()
             .any(|folder| ["store", "db", "recovery"].contains(&folder))
