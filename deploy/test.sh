@@ -194,7 +194,7 @@ run_mariadb() {
     --datadir="$work/mariadb" --socket="$work/mariadb.sock" --pid-file="$work/mariadb.pid" \
     --bind-address=127.0.0.1 --port="$1" --skip-name-resolve --init-file="$work/mariadb.sql" \
     --innodb-flush-log-at-trx-commit=0 --innodb-doublewrite=0 --innodb-flush-method=nosync \
-    --innodb-buffer-pool-size=256M --max-connections=500 --log-error="$work/mariadb.log" \
+    --character-set-server=utf8mb4 --innodb-buffer-pool-size=256M --max-connections=500 --log-error="$work/mariadb.log" \
     >/dev/null 2>&1
 }
 
