@@ -41,7 +41,7 @@ enum Place {
         name: String,
     },
     Sqlite {
-        folder: TempDir,
+        _folder: TempDir,
         file: PathBuf,
     },
 }
@@ -88,7 +88,10 @@ pub fn sqlite_database() -> TestDatabase {
     let url = format!("sqlite://{}?mode=rwc", file.display());
     TestDatabase {
         url,
-        place: Place::Sqlite { folder, file },
+        place: Place::Sqlite {
+            _folder: folder,
+            file,
+        },
     }
 }
 
@@ -155,17 +158,15 @@ impl TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
-        match &self.place {
-            Place::Mysql {
-                server_url, name, ..
-            } => {
-                let dropped = execute(server_url, format!("DROP DATABASE `{name}`"));
-                // A second panic would abort and hide the first.
-                if !thread::panicking() {
-                    dropped.expect("the test's database can be dropped");
-                }
+        if let Place::Mysql {
+            server_url, name, ..
+        } = &self.place
+        {
+            let dropped = execute(server_url, format!("DROP DATABASE `{name}`"));
+            // A second panic would abort and hide the first.
+            if !thread::panicking() {
+                dropped.expect("the test's database can be dropped");
             }
-            Place::Sqlite { folder, .. } => debug_assert!(folder.path().exists()),
         }
     }
 }
