@@ -7,3 +7,4 @@ pub mod id;
 pub mod pipeline;
 pub mod ports;
 pub mod settings;
+pub mod telemetry;

@@ -1,0 +1,112 @@
+//! This process's own log: what is recorded, in which form, and that it is safe to keep.
+//!
+//! Every record is one line on standard error whatever its fields contain, and secrets are masked.
+//! The output of deployment steps is not logged here and has its own, stricter redaction.
+
+mod fields;
+mod line;
+mod names;
+mod redaction;
+
+use std::{io, panic};
+
+use tracing::{Subscriber, subscriber::SetGlobalDefaultError};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, Registry, filter::ParseError, fmt, fmt::MakeWriter,
+    layer::SubscriberExt as _,
+};
+
+pub use self::redaction::Redaction;
+use self::{fields::Fields, line::Lines};
+use crate::settings::{LogFormat, Logging};
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Why logging cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The setting cannot be used.
+    #[error("`logging.level` {0}")]
+    Level(#[from] LevelError),
+    /// This process has a log already.
+    #[error("logging has been started before")]
+    Started(#[from] SetGlobalDefaultError),
+}
+
+/// Why a text is no filter, as the rest of a sentence that begins with its name.
+#[derive(Debug, thiserror::Error)]
+pub enum LevelError {
+    /// A part is neither a level nor `target=level`.
+    #[error("has `{0}`, which is not one of {levels}", levels = LEVELS.join(", "))]
+    Unknown(String),
+    /// The filter is malformed in another way.
+    #[error("is not a filter")]
+    Filter(#[from] ParseError),
+}
+
+/// Starts this process's log on standard error, panics included.
+///
+/// # Errors
+///
+/// When the level is no filter, or the log has been started before.
+pub fn start(logging: &Logging) -> Result<Redaction, TelemetryError> {
+    let (subscriber, redaction) = subscriber(logging, io::stderr)?;
+    tracing::subscriber::set_global_default(subscriber)?;
+    // The standard message may have many lines and knows no redaction.
+    panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let message = panic.payload_as_str().unwrap_or("without a message");
+        tracing::error!(panic.location = place, "panicked: {message}");
+    }));
+    Ok(redaction)
+}
+
+/// The same log into any writer, for one thread or one test.
+///
+/// # Errors
+///
+/// When the level is no filter.
+pub fn subscriber<W>(
+    logging: &Logging,
+    writer: W,
+) -> Result<(impl Subscriber + Send + Sync + use<W>, Redaction), LevelError>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = filter(&logging.level)?;
+    let redaction = Redaction::new(logging.redact_secrets);
+    let lines = Lines::new(writer, logging.format, redaction.clone());
+    let layer = fmt::layer().with_ansi(false);
+    let layer = match logging.format {
+        LogFormat::Text => layer
+            .with_writer(lines)
+            .fmt_fields(Fields::new(&redaction))
+            .boxed(),
+        LogFormat::Json => layer
+            .with_writer(lines)
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .boxed(),
+    };
+    Ok((
+        Registry::default().with(layer.with_filter(filter)),
+        redaction,
+    ))
+}
+
+/// The filter that a level stands for.
+pub(crate) fn filter(level: &str) -> Result<EnvFilter, LevelError> {
+    // The parser takes any bare word for a target, so that a mistyped level would switch all off.
+    let bare = |part: &&str| !part.contains('=') && !LEVELS.contains(&part.trim());
+    if let Some(unknown) = level.split(',').find(bare) {
+        return Err(LevelError::Unknown(unknown.trim().to_owned()));
+    }
+    Ok(EnvFilter::builder().parse(level)?)
+}
+
+#[cfg(test)]
+mod tests;
