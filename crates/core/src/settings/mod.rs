@@ -1,7 +1,16 @@
 //! Configuration: one struct a section, as in the annotated `config/default.yaml`.
 //!
-//! Reading and checking them is `load`'s work; nothing else in the workspace reads the
+//! Reading them is `load`'s work and ranges are `check`'s; nothing else in the workspace reads the
 //! environment.
+
+mod check;
+mod convert;
+mod expand;
+mod layer;
+pub mod load;
+pub mod problem;
+mod schema;
+mod suggest;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -70,7 +79,7 @@ pub struct Database {
 
 /// A kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 pub enum Dialect {
     /// MySQL 8 or MariaDB 10.6 and later.
     Mysql,
@@ -80,7 +89,7 @@ pub enum Dialect {
 
 /// How much a database connection insists on TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 pub enum DatabaseTls {
     /// Never.
     Off,
@@ -97,34 +106,19 @@ pub struct Redis {
     /// Host name or address.
     pub host: String,
     /// Port.
-    #[serde(default = "redis_port")]
     pub port: u16,
     /// Account, where access lists are in use.
-    #[serde(default)]
     pub username: Option<String>,
     /// Password; empty means none.
-    #[serde(default)]
     pub password: Option<SecretString>,
     /// Whether to use TLS.
-    #[serde(default)]
     pub tls: bool,
     /// PEM file of the authority that signed the server's certificate; the system's otherwise.
-    #[serde(default)]
     pub ca_file: Option<PathBuf>,
     /// Numbered database.
-    #[serde(default)]
     pub database: u8,
     /// First part of every key; it makes one hash slot.
-    #[serde(default = "redis_prefix")]
     pub prefix: String,
-}
-
-fn redis_port() -> u16 {
-    6379
-}
-
-fn redis_prefix() -> String {
-    "{slw}".to_owned()
 }
 
 /// Keys and who may use them.
@@ -186,7 +180,7 @@ pub struct Logging {
 
 /// How log records are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 pub enum LogFormat {
     /// For people.
     Text,
@@ -215,3 +209,23 @@ pub struct Repositories {
     /// Folders below which a local path is accepted as a repository; none by default.
     pub local_paths: Vec<PathBuf>,
 }
+
+/// A setting that is one of a few words, with a message that lists them.
+macro_rules! words {
+    ($type:ident { $($word:literal => $variant:ident),+ $(,)? }) => {
+        impl TryFrom<String> for $type {
+            type Error = String;
+
+            fn try_from(word: String) -> Result<Self, Self::Error> {
+                match word.as_str() {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(format!("must be one of {}", [$($word),+].join(", "))),
+                }
+            }
+        }
+    };
+}
+
+words!(Dialect { "mysql" => Mysql, "sqlite" => Sqlite });
+words!(DatabaseTls { "off" => Off, "prefer" => Prefer, "require" => Require });
+words!(LogFormat { "text" => Text, "json" => Json });
