@@ -8,3 +8,4 @@ pub mod pipeline;
 pub mod ports;
 pub mod settings;
 pub mod telemetry;
+pub mod vault;
