@@ -3,6 +3,7 @@
 //! Core opens no socket but the database's and starts no process. It knows neither HTTP nor Redis:
 //! the queue and the event bus come in through [`ports`].
 
+pub mod account;
 pub mod id;
 pub mod pipeline;
 pub mod ports;
