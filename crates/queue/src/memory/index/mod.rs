@@ -1,0 +1,378 @@
+//! The dispatch index as plain data: what `redis/lua` does, in Rust.
+//!
+//! Knows no clock (every call is told the time) and wakes nobody. Where a rule needs a reason, the
+//! scripts give it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    time::Duration,
+};
+
+use slipway_core::{
+    id::{DeploymentId, TargetId},
+    ports::{Authority, Claimed, Enqueued, Entry, LeaseToken, Place, QueueError, Released},
+};
+use tokio::time::Instant;
+
+/// How long a rebuild may go without a step before another one may begin.
+const REBUILD_LOCK: Duration = Duration::from_secs(15);
+
+/// What a target is doing; a target without a state is idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Ready,
+    Busy(DeploymentId),
+    Held(DeploymentId),
+}
+
+#[derive(Debug)]
+struct Lease {
+    token: LeaseToken,
+    expires: Instant,
+}
+
+/// Everything the index knows.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    complete: bool,
+    rebuild_until: Option<Instant>,
+    jobs: BTreeMap<DeploymentId, TargetId>,
+    pending: HashMap<TargetId, BTreeSet<DeploymentId>>,
+    ready: VecDeque<TargetId>,
+    states: BTreeMap<TargetId, State>,
+    delayed: BTreeMap<DeploymentId, Instant>,
+    leases: BTreeMap<DeploymentId, Lease>,
+    holders: HashMap<LeaseToken, DeploymentId>,
+    listed_up_to: Option<DeploymentId>,
+}
+
+impl Index {
+    /// [`QueueError::Lost`] unless a rebuild has completed.
+    pub(super) fn check(&self) -> Result<(), QueueError> {
+        if self.complete {
+            Ok(())
+        } else {
+            Err(QueueError::Lost)
+        }
+    }
+
+    /// Whether a claim could find something.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    pub(super) fn depth(&self) -> usize {
+        self.jobs.len()
+    }
+
+    pub(super) fn targets(&self) -> Vec<TargetId> {
+        self.states.keys().copied().collect()
+    }
+
+    pub(super) fn enqueue(&mut self, entry: Entry, cap: Option<usize>) -> Enqueued {
+        if self.jobs.contains_key(&entry.id) {
+            return Enqueued::Duplicate;
+        }
+        if cap.is_some_and(|cap| self.jobs.len() >= cap) {
+            return Enqueued::Full;
+        }
+        self.add(entry);
+        Enqueued::Added
+    }
+
+    pub(super) fn claim(
+        &mut self,
+        token: &LeaseToken,
+        ttl: Duration,
+        max_running: u32,
+        now: Instant,
+    ) -> Claimed {
+        if let Some(entry) = self.held_by(token) {
+            self.lease(entry.id, token, now + ttl);
+            return Claimed::Entry(entry);
+        }
+        self.put_back_due(now);
+        if self.leases.len() >= usize::try_from(max_running).unwrap_or(usize::MAX) {
+            return Claimed::Busy;
+        }
+        while let Some(target) = self.ready.pop_front() {
+            self.states.remove(&target);
+            let first = self.pending.get_mut(&target).and_then(BTreeSet::pop_first);
+            if let Some(id) = first {
+                self.forget_empty(target);
+                self.lease(id, token, now + ttl);
+                self.states.insert(target, State::Busy(id));
+                return Claimed::Entry(Entry { id, target });
+            }
+        }
+        let next = self.delayed.values().min();
+        Claimed::Empty(next.map(|due| due.saturating_duration_since(now)))
+    }
+
+    pub(super) fn finish(&mut self, id: DeploymentId, by: &Authority) -> Released {
+        self.release(id, by, |index, target| {
+            index.jobs.remove(&id);
+            index.settle(target, Some(id));
+        })
+    }
+
+    pub(super) fn retry(&mut self, id: DeploymentId, by: &Authority, due: Instant) -> Released {
+        self.release(id, by, |index, target| {
+            index.delayed.insert(id, due);
+            let others = match index.states.get(&target) {
+                None | Some(State::Ready) => false,
+                Some(State::Busy(holder) | State::Held(holder)) => *holder != id,
+            };
+            if !others {
+                index.occupy(target, State::Held(id));
+            }
+        })
+    }
+
+    pub(super) fn requeue(&mut self, id: DeploymentId, by: &Authority) -> Released {
+        self.release(id, by, |index, target| {
+            index.pending.entry(target).or_default().insert(id);
+            index.settle(target, Some(id));
+        })
+    }
+
+    pub(super) fn hold(&mut self, entry: Entry, token: &LeaseToken, expires: Instant) {
+        let Entry { id, target } = entry;
+        self.jobs.insert(id, target);
+        self.lift(id, target);
+        self.lease(id, token, expires);
+        self.occupy(target, State::Busy(id));
+    }
+
+    /// True if the lease is still the token's.
+    pub(super) fn renew(&mut self, id: DeploymentId, token: &LeaseToken, expires: Instant) -> bool {
+        let Some(lease) = self
+            .leases
+            .get_mut(&id)
+            .filter(|lease| lease.token == *token)
+        else {
+            return false;
+        };
+        lease.expires = expires;
+        true
+    }
+
+    pub(super) fn repair(&mut self, target: TargetId) -> bool {
+        let right = self.rightful_state(target);
+        let rounds = self
+            .ready
+            .iter()
+            .filter(|listed| **listed == target)
+            .count();
+        let rounds_right = usize::from(right == Some(State::Ready));
+        if self.states.get(&target).copied() == right && rounds == rounds_right {
+            return false;
+        }
+        self.ready.retain(|listed| *listed != target);
+        match right {
+            Some(state) => self.states.insert(target, state),
+            None => self.states.remove(&target),
+        };
+        if right == Some(State::Ready) {
+            self.ready.push_back(target);
+        }
+        true
+    }
+
+    pub(super) fn place(&self, id: DeploymentId) -> Place {
+        let Some(target) = self.jobs.get(&id) else {
+            return Place::Absent;
+        };
+        if self.leases.contains_key(&id) {
+            Place::Leased
+        } else if self.delayed.contains_key(&id) {
+            Place::Delayed
+        } else if self
+            .pending
+            .get(target)
+            .is_some_and(|list| list.contains(&id))
+        {
+            Place::Pending
+        } else {
+            Place::Adrift
+        }
+    }
+
+    /// Up to `limit` entries; each call goes on where the last one ended, round and round.
+    pub(super) fn entries(&mut self, limit: usize) -> Vec<Entry> {
+        let after = self.listed_up_to.unwrap_or(DeploymentId(i64::MIN));
+        let (seen, unseen): (Vec<_>, Vec<_>) = self.jobs.iter().partition(|(id, _)| **id <= after);
+        let listed: Vec<Entry> = unseen
+            .into_iter()
+            .chain(seen)
+            .take(limit)
+            .map(|(id, target)| Entry {
+                id: *id,
+                target: *target,
+            })
+            .collect();
+        self.listed_up_to = listed.last().map(|entry| entry.id);
+        listed
+    }
+
+    pub(super) fn begin_rebuild(&mut self, now: Instant) -> bool {
+        if self.complete || self.rebuilding(now) {
+            return false;
+        }
+        *self = Self {
+            rebuild_until: Some(now + REBUILD_LOCK),
+            ..Self::default()
+        };
+        true
+    }
+
+    pub(super) fn restore(
+        &mut self,
+        entry: Entry,
+        lease: Option<(&LeaseToken, Instant)>,
+        now: Instant,
+    ) -> Result<(), QueueError> {
+        if !self.rebuilding(now) {
+            return Err(QueueError::Lost);
+        }
+        self.rebuild_until = Some(now + REBUILD_LOCK);
+        if !self.jobs.contains_key(&entry.id) {
+            match lease {
+                Some((token, expires)) => self.hold(entry, token, expires),
+                None => self.add(entry),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn end_rebuild(&mut self, now: Instant) -> Result<(), QueueError> {
+        if self.rebuilding(now) {
+            self.complete = true;
+            self.rebuild_until = None;
+        }
+        self.check()
+    }
+
+    fn rebuilding(&self, now: Instant) -> bool {
+        self.rebuild_until.is_some_and(|until| now < until)
+    }
+
+    fn add(&mut self, entry: Entry) {
+        self.jobs.insert(entry.id, entry.target);
+        self.pending
+            .entry(entry.target)
+            .or_default()
+            .insert(entry.id);
+        self.settle(entry.target, None);
+    }
+
+    fn held_by(&self, token: &LeaseToken) -> Option<Entry> {
+        let id = *self.holders.get(token)?;
+        let target = *self.jobs.get(&id)?;
+        Some(Entry { id, target })
+    }
+
+    fn lease(&mut self, id: DeploymentId, token: &LeaseToken, expires: Instant) {
+        let token = token.clone();
+        self.holders.insert(token.clone(), id);
+        self.leases.insert(id, Lease { token, expires });
+    }
+
+    fn put_back_due(&mut self, now: Instant) {
+        let delayed = self.delayed.iter().filter(|(_, due)| **due <= now);
+        let delayed: Vec<DeploymentId> = delayed.map(|(id, _)| *id).collect();
+        let expired = self.leases.iter().filter(|(_, lease)| lease.expires <= now);
+        let expired: Vec<DeploymentId> = expired.map(|(id, _)| *id).collect();
+        for id in delayed.into_iter().chain(expired) {
+            self.requeue(id, &Authority::Database);
+        }
+    }
+
+    /// Lifts an entry that `by` may move, and leaves the rest to `put`.
+    fn release(
+        &mut self,
+        id: DeploymentId,
+        by: &Authority,
+        put: impl FnOnce(&mut Self, TargetId),
+    ) -> Released {
+        let Some(target) = self.jobs.get(&id).copied() else {
+            return Released::Gone;
+        };
+        if let Authority::Lease(token) = by
+            && self
+                .leases
+                .get(&id)
+                .is_none_or(|lease| lease.token != *token)
+        {
+            return Released::Stale;
+        }
+        self.lift(id, target);
+        put(self, target);
+        Released::Done
+    }
+
+    fn lift(&mut self, id: DeploymentId, target: TargetId) {
+        if let Some(lease) = self.leases.remove(&id)
+            && self.holders.get(&lease.token) == Some(&id)
+        {
+            self.holders.remove(&lease.token);
+        }
+        self.delayed.remove(&id);
+        if let Some(list) = self.pending.get_mut(&target) {
+            list.remove(&id);
+        }
+        self.forget_empty(target);
+    }
+
+    fn forget_empty(&mut self, target: TargetId) {
+        if self.pending.get(&target).is_some_and(BTreeSet::is_empty) {
+            self.pending.remove(&target);
+        }
+    }
+
+    /// Brings a target's state in line after `moved` has moved.
+    fn settle(&mut self, target: TargetId, moved: Option<DeploymentId>) {
+        let waiting = self.pending.contains_key(&target);
+        let free = match self.states.get(&target) {
+            None => true,
+            Some(State::Ready) => {
+                if !waiting {
+                    self.states.remove(&target);
+                    self.ready.retain(|listed| *listed != target);
+                }
+                return;
+            }
+            Some(State::Busy(holder) | State::Held(holder)) => Some(*holder) == moved,
+        };
+        if free && waiting {
+            self.states.insert(target, State::Ready);
+            self.ready.push_back(target);
+        } else if free {
+            self.states.remove(&target);
+        }
+    }
+
+    fn occupy(&mut self, target: TargetId, holder: State) {
+        if self.states.insert(target, holder) == Some(State::Ready) {
+            self.ready.retain(|listed| *listed != target);
+        }
+    }
+
+    fn rightful_state(&self, target: TargetId) -> Option<State> {
+        let state = self.states.get(&target).copied();
+        let pick = |ids: Vec<DeploymentId>, holder: fn(DeploymentId) -> State| {
+            let ours = ids
+                .into_iter()
+                .filter(|id| self.jobs.get(id) == Some(&target));
+            let ours: Vec<State> = ours.map(holder).collect();
+            let recorded = ours.iter().copied().find(|held| Some(*held) == state);
+            recorded.or_else(|| ours.first().copied())
+        };
+        pick(self.leases.keys().copied().collect(), State::Busy)
+            .or_else(|| pick(self.delayed.keys().copied().collect(), State::Held))
+            .or_else(|| self.pending.contains_key(&target).then_some(State::Ready))
+    }
+}
+
+#[cfg(test)]
+mod tests;

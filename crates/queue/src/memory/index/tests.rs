@@ -1,0 +1,114 @@
+//! States that the index cannot reach by itself and must still put right.
+
+use super::*;
+
+const TARGET: TargetId = TargetId(7);
+
+fn index_with(ids: &[i64]) -> Index {
+    let mut index = Index {
+        complete: true,
+        ..Index::default()
+    };
+    for id in ids {
+        let entry = Entry {
+            id: DeploymentId(*id),
+            target: TARGET,
+        };
+        assert_eq!(index.enqueue(entry, None), Enqueued::Added);
+    }
+    index
+}
+
+fn claim(index: &mut Index) -> Claimed {
+    let token = LeaseToken::random().expect("random bytes");
+    index.claim(&token, Duration::from_secs(60), 10, Instant::now())
+}
+
+#[test]
+fn repair_frees_a_target_whose_running_entry_has_no_lease() {
+    let mut index = index_with(&[1, 2]);
+    claim(&mut index);
+    index.leases.clear();
+    assert_eq!(index.place(DeploymentId(1)), Place::Adrift);
+    assert_eq!(claim(&mut index), Claimed::Empty(None));
+
+    assert!(index.repair(TARGET));
+    assert!(!index.repair(TARGET));
+    let next = Entry {
+        id: DeploymentId(2),
+        target: TARGET,
+    };
+    assert_eq!(claim(&mut index), Claimed::Entry(next));
+}
+
+#[test]
+fn repair_frees_a_target_held_for_an_entry_that_is_not_delayed() {
+    let mut index = index_with(&[1, 2]);
+    claim(&mut index);
+    index.retry(
+        DeploymentId(1),
+        &Authority::Database,
+        Instant::now() + REBUILD_LOCK,
+    );
+    index.delayed.clear();
+
+    assert!(index.repair(TARGET));
+    assert_eq!(index.states.get(&TARGET), Some(&State::Ready));
+}
+
+#[test]
+fn repair_lists_a_ready_target_exactly_once() {
+    for rounds in [0, 2, 3] {
+        let mut index = index_with(&[1]);
+        index.ready = std::iter::repeat_n(TARGET, rounds).collect();
+        assert!(index.repair(TARGET));
+        assert_eq!(index.ready, [TARGET]);
+    }
+}
+
+#[test]
+fn repair_blocks_a_target_whose_running_entry_was_forgotten() {
+    let mut index = index_with(&[1]);
+    claim(&mut index);
+    index.states.clear();
+    index.enqueue(
+        Entry {
+            id: DeploymentId(2),
+            target: TARGET,
+        },
+        None,
+    );
+
+    assert!(index.repair(TARGET));
+    assert_eq!(claim(&mut index), Claimed::Empty(None));
+}
+
+#[test]
+fn a_limited_listing_goes_on_where_the_last_one_ended() {
+    let mut index = index_with(&[1, 2, 3]);
+    let mut page = || {
+        let entries = index.entries(2);
+        entries.iter().map(|entry| entry.id.0).collect::<Vec<_>>()
+    };
+    assert_eq!(page(), [1, 2]);
+    assert_eq!(page(), [3, 1]);
+    assert_eq!(page(), [2, 3]);
+}
+
+#[test]
+fn a_rebuild_that_stands_still_gives_way_to_another() {
+    let start = Instant::now();
+    let entry = Entry {
+        id: DeploymentId(1),
+        target: TARGET,
+    };
+    let mut index = Index::default();
+    assert!(index.begin_rebuild(start));
+    let late = start + REBUILD_LOCK;
+    assert!(index.restore(entry, None, late).is_err());
+    assert!(index.end_rebuild(late).is_err());
+    assert!(index.begin_rebuild(late));
+    assert!(index.restore(entry, None, late + REBUILD_LOCK / 2).is_ok());
+    assert!(index.end_rebuild(late + REBUILD_LOCK).is_ok());
+    assert_eq!(index.depth(), 1);
+}

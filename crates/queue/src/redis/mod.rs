@@ -1,0 +1,41 @@
+//! The Redis implementation of both ports.
+//!
+//! `client` owns connections and what goes wrong with them, `scripts` the protocol's Lua, `queue`
+//! and `events` the ports, `wait` the one command that blocks.
+
+mod client;
+mod events;
+mod queue;
+mod scripts;
+mod tls;
+mod wait;
+
+use std::sync::Arc;
+
+use slipway_core::settings;
+
+use crate::{Backends, keys::Keys};
+use client::{Clients, Link};
+
+pub use client::ConnectError;
+
+/// Connects, and waits for the outcome of the first attempt.
+pub(crate) async fn connect(
+    settings: &settings::Redis,
+    cap: usize,
+) -> Result<Backends, ConnectError> {
+    let clients = Clients::new(settings)?;
+    let keys = Keys::new(&settings.prefix);
+    let (link, attempt) = Link::open_observed(clients.for_commands()?).await;
+    match attempt {
+        Ok(()) => client::warn_of_unsuitable_server(&link).await,
+        Err(error) => client::judge_first_attempt(&error)?,
+    }
+    let link = Arc::new(link);
+    let bus = events::RedisBus::new(Arc::clone(&link), &clients, &keys)?;
+    let queue = queue::RedisQueue::new(link, clients, keys, cap)?;
+    Ok(Backends {
+        queue: Arc::new(queue),
+        bus: Arc::new(bus),
+    })
+}

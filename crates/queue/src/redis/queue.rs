@@ -1,0 +1,301 @@
+//! The dispatch index on Redis: each operation is one script, here is only its meaning in Rust.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use fred::types::Value;
+use slipway_core::{
+    id::{DeploymentId, TargetId},
+    ports::{
+        Authority, Claimed, Enqueued, Entry, JobQueue, LeaseToken, Place, QueueError, Released,
+    },
+};
+
+use super::{
+    ConnectError,
+    client::{Clients, Link},
+    scripts::{Reply, Runner, Scripts},
+    wait::Waiter,
+};
+use crate::keys::Keys;
+
+/// The longest that anything is put off by; it keeps the scripts' sums exact.
+const FAR_MS: u64 = 10 * 365 * 24 * 3600 * 1000;
+/// Ids that one call looks at: a script holds up everybody else while it runs.
+const BATCH: usize = 200;
+
+/// The dispatch index that all processes share.
+#[derive(Debug)]
+pub(super) struct RedisQueue {
+    runner: Runner,
+    scripts: Scripts,
+    waiter: Waiter,
+    keys: Keys,
+    /// Whose rebuild lock it is.
+    me: String,
+    cap: usize,
+}
+
+impl RedisQueue {
+    pub(super) fn new(
+        link: Arc<Link>,
+        clients: Clients,
+        keys: Keys,
+        cap: usize,
+    ) -> Result<Self, ConnectError> {
+        Ok(Self {
+            runner: Runner::new(Arc::clone(&link), keys.for_scripts(), keys.pend()),
+            scripts: Scripts::new(),
+            waiter: Waiter::new(link, clients, keys.wake().clone()),
+            keys,
+            me: random_text()?,
+            cap,
+        })
+    }
+
+    /// Deletes what is left of the old index, under the rebuild lock.
+    async fn sweep(&self) -> Result<(), QueueError> {
+        let mut cursor = "0".to_owned();
+        loop {
+            let args = [text(&self.me), text(&cursor), text(self.keys.everything())];
+            let reply = self.runner.run(&self.scripts.sweep, args).await?;
+            cursor = reply
+                .words()
+                .first()
+                .ok_or_else(|| reply.unexpected())?
+                .clone();
+            if cursor == "0" {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn random_text() -> Result<String, getrandom::Error> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(hex::encode(bytes))
+}
+
+fn text(text: &str) -> Value {
+    Value::from(text)
+}
+
+fn id(id: DeploymentId) -> Value {
+    Value::from(id.0)
+}
+
+fn target(id: TargetId) -> Value {
+    Value::from(id.0)
+}
+
+fn millis(duration: Duration) -> Value {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(FAR_MS);
+    text(&millis.min(FAR_MS).to_string())
+}
+
+fn token_of(by: &Authority) -> Value {
+    match by {
+        Authority::Lease(token) => text(token.as_str()),
+        Authority::Database => text("*"),
+    }
+}
+
+fn released(reply: &Reply) -> Result<Released, QueueError> {
+    match reply.outcome() {
+        "OK" => Ok(Released::Done),
+        "STALE" => Ok(Released::Stale),
+        "GONE" => Ok(Released::Gone),
+        _ => Err(reply.unexpected()),
+    }
+}
+
+fn place(word: &str) -> Option<Place> {
+    match word {
+        "absent" => Some(Place::Absent),
+        "pending" => Some(Place::Pending),
+        "delayed" => Some(Place::Delayed),
+        "leased" => Some(Place::Leased),
+        "adrift" => Some(Place::Adrift),
+        _ => None,
+    }
+}
+
+fn entries(reply: &Reply) -> Result<Vec<Entry>, QueueError> {
+    let numbers = reply.numbers()?;
+    let (pairs, rest) = numbers.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(reply.unexpected());
+    }
+    Ok(pairs
+        .iter()
+        .map(|[id, target]| Entry {
+            id: DeploymentId(*id),
+            target: TargetId(*target),
+        })
+        .collect())
+}
+
+#[async_trait]
+impl JobQueue for RedisQueue {
+    async fn enqueue(&self, entry: Entry, force: bool) -> Result<Enqueued, QueueError> {
+        let force = if force { "1" } else { "0" };
+        let cap = text(&self.cap.to_string());
+        let args = [id(entry.id), target(entry.target), cap, text(force)];
+        let reply = self.runner.run(&self.scripts.enqueue, args).await?;
+        match reply.outcome() {
+            "OK" => Ok(Enqueued::Added),
+            "DUPLICATE" => Ok(Enqueued::Duplicate),
+            "FULL" => Ok(Enqueued::Full),
+            _ => Err(reply.unexpected()),
+        }
+    }
+
+    async fn claim(
+        &self,
+        token: &LeaseToken,
+        ttl: Duration,
+        max_running: u32,
+    ) -> Result<Claimed, QueueError> {
+        let args = [text(token.as_str()), millis(ttl), Value::from(max_running)];
+        let reply = self.runner.run(&self.scripts.claim, args).await?;
+        match reply.outcome() {
+            "OK" => Ok(Claimed::Entry(Entry {
+                id: DeploymentId(reply.number(0)?),
+                target: TargetId(reply.number(1)?),
+            })),
+            "EMPTY" => {
+                let next = u64::try_from(reply.number(0)?).ok();
+                Ok(Claimed::Empty(next.map(Duration::from_millis)))
+            }
+            "BUSY" => Ok(Claimed::Busy),
+            _ => Err(reply.unexpected()),
+        }
+    }
+
+    async fn finish(&self, entry: Entry, by: &Authority) -> Result<Released, QueueError> {
+        let args = [id(entry.id), token_of(by)];
+        released(&self.runner.run(&self.scripts.finish, args).await?)
+    }
+
+    async fn retry(
+        &self,
+        entry: Entry,
+        by: &Authority,
+        delay: Duration,
+    ) -> Result<Released, QueueError> {
+        let args = [id(entry.id), token_of(by), millis(delay)];
+        released(&self.runner.run(&self.scripts.retry, args).await?)
+    }
+
+    async fn requeue(&self, entry: Entry, by: &Authority) -> Result<Released, QueueError> {
+        let args = [id(entry.id), token_of(by)];
+        released(&self.runner.run(&self.scripts.requeue, args).await?)
+    }
+
+    async fn hold(
+        &self,
+        entry: Entry,
+        token: &LeaseToken,
+        ttl: Duration,
+    ) -> Result<(), QueueError> {
+        let token = text(token.as_str());
+        let args = [id(entry.id), target(entry.target), token, millis(ttl)];
+        self.runner.run(&self.scripts.hold, args).await?;
+        Ok(())
+    }
+
+    async fn renew(
+        &self,
+        leases: &[(DeploymentId, LeaseToken)],
+        ttl: Duration,
+    ) -> Result<Vec<DeploymentId>, QueueError> {
+        let mut lost = Vec::new();
+        for batch in leases.chunks(BATCH) {
+            let mut args = vec![millis(ttl)];
+            args.extend(
+                batch
+                    .iter()
+                    .flat_map(|(of, token)| [id(*of), text(token.as_str())]),
+            );
+            let reply = self.runner.run(&self.scripts.renew, args).await?;
+            lost.extend(reply.numbers()?.into_iter().map(DeploymentId));
+        }
+        Ok(lost)
+    }
+
+    async fn repair(&self, of: TargetId) -> Result<bool, QueueError> {
+        let reply = self.runner.run(&self.scripts.repair, [target(of)]).await?;
+        Ok(reply.number(0)? == 1)
+    }
+
+    async fn places(
+        &self,
+        ids: &[DeploymentId],
+    ) -> Result<HashMap<DeploymentId, Place>, QueueError> {
+        let mut places = HashMap::with_capacity(ids.len());
+        for batch in ids.chunks(BATCH) {
+            let args = batch.iter().copied().map(id);
+            let reply = self.runner.run(&self.scripts.places, args).await?;
+            for (of, word) in batch.iter().zip(reply.words()) {
+                places.insert(*of, place(word).ok_or_else(|| reply.unexpected())?);
+            }
+        }
+        Ok(places)
+    }
+
+    async fn entries(&self, limit: usize) -> Result<Vec<Entry>, QueueError> {
+        let limit = text(&limit.min(crate::HARD_CAP).to_string());
+        entries(&self.runner.run(&self.scripts.entries, [limit]).await?)
+    }
+
+    async fn targets(&self) -> Result<Vec<TargetId>, QueueError> {
+        let reply = self.runner.run(&self.scripts.targets, []).await?;
+        Ok(reply.numbers()?.into_iter().map(TargetId).collect())
+    }
+
+    async fn begin_rebuild(&self) -> Result<bool, QueueError> {
+        let args = [text(&self.me)];
+        let reply = self.runner.run(&self.scripts.begin_rebuild, args).await?;
+        match reply.outcome() {
+            "OK" => self.sweep().await.map(|()| true),
+            "NO" => Ok(false),
+            _ => Err(reply.unexpected()),
+        }
+    }
+
+    async fn restore(
+        &self,
+        entry: Entry,
+        lease: Option<(&LeaseToken, Duration)>,
+    ) -> Result<(), QueueError> {
+        let (token, ttl) = lease.map_or(("", Duration::ZERO), |(t, ttl)| (t.as_str(), ttl));
+        let (me, token) = (text(&self.me), text(token));
+        let args = [me, id(entry.id), target(entry.target), token, millis(ttl)];
+        self.runner.run(&self.scripts.restore, args).await?;
+        Ok(())
+    }
+
+    async fn end_rebuild(&self) -> Result<(), QueueError> {
+        let epoch = LeaseToken::random().map_err(|e| QueueError::Unavailable(e.to_string()))?;
+        let args = [text(&self.me), text(epoch.as_str())];
+        self.runner.run(&self.scripts.end_rebuild, args).await?;
+        Ok(())
+    }
+
+    async fn probe(&self) -> Result<(), QueueError> {
+        let nonce = LeaseToken::random().map_err(|e| QueueError::Unavailable(e.to_string()))?;
+        let args = [text(nonce.as_str())];
+        self.runner.run(&self.scripts.probe, args).await?;
+        Ok(())
+    }
+
+    async fn wait_for_work(&self, timeout: Duration) {
+        self.waiter.wait(timeout).await;
+    }
+
+    async fn depth(&self) -> Result<u64, QueueError> {
+        let reply = self.runner.run(&self.scripts.depth, []).await?;
+        u64::try_from(reply.number(0)?).or_else(|_| Err(reply.unexpected()))
+    }
+}

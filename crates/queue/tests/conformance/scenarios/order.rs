@@ -1,0 +1,163 @@
+//! In which order entries run, and what the index says about them.
+
+use std::collections::HashSet;
+
+use slipway_core::ports::{Authority, Claimed, Enqueued, Place, Released};
+
+use crate::rig::{CAP, MANY, Rig, entry, token};
+
+pub(crate) async fn entries_of_one_target_run_one_at_a_time_in_order_of_id(rig: Rig) {
+    // Lists are walked in pieces of a hundred; ids of different lengths must compare as numbers.
+    let mut ids: Vec<i64> = (1..=250).map(|n| n * 7).collect();
+    ids.sort_by_key(|id| id * 7919 % 251);
+    for id in &ids {
+        rig.add(&[entry(*id, 1)]).await;
+    }
+    ids.sort_unstable();
+    for id in ids {
+        let lease = rig.claim_this(entry(id, 1)).await;
+        assert_eq!(rig.claim().await, Claimed::Empty(None));
+        let finished = rig
+            .queue
+            .finish(entry(id, 1), &Authority::Lease(lease))
+            .await;
+        assert_eq!(finished.unwrap(), Released::Done);
+    }
+    assert_eq!(rig.queue.depth().await.unwrap(), 0);
+}
+
+pub(crate) async fn targets_take_turns(rig: Rig) {
+    rig.add(&[
+        entry(1, 1),
+        entry(2, 1),
+        entry(3, 1),
+        entry(4, 2),
+        entry(5, 2),
+        entry(6, 3),
+    ])
+    .await;
+    let turns = [
+        entry(1, 1),
+        entry(4, 2),
+        entry(6, 3),
+        entry(2, 1),
+        entry(5, 2),
+        entry(3, 1),
+    ];
+    for expected in turns {
+        let lease = rig.claim_this(expected).await;
+        rig.queue
+            .finish(expected, &Authority::Lease(lease))
+            .await
+            .unwrap();
+    }
+}
+
+pub(crate) async fn an_entry_is_added_only_once(rig: Rig) {
+    let only = entry(1, 1);
+    rig.add(&[only]).await;
+    assert_eq!(
+        rig.queue.enqueue(only, false).await.unwrap(),
+        Enqueued::Duplicate
+    );
+    let lease = rig.claim_this(only).await;
+    assert_eq!(
+        rig.queue.enqueue(only, true).await.unwrap(),
+        Enqueued::Duplicate
+    );
+    assert_eq!(rig.places(&[only]).await, [Place::Leased]);
+    rig.queue
+        .finish(only, &Authority::Lease(lease))
+        .await
+        .unwrap();
+    assert_eq!(rig.claim().await, Claimed::Empty(None));
+}
+
+pub(crate) async fn a_full_index_takes_an_entry_only_by_force(rig: Rig) {
+    let cap = i64::try_from(CAP).unwrap();
+    for id in 1..=cap {
+        let added = rig.queue.enqueue(entry(id, id), false).await.unwrap();
+        assert_eq!(added, Enqueued::Added);
+    }
+    let next = entry(cap + 1, 1);
+    assert_eq!(
+        rig.queue.enqueue(next, false).await.unwrap(),
+        Enqueued::Full
+    );
+    assert_eq!(rig.places(&[next]).await, [Place::Absent]);
+    assert_eq!(
+        rig.queue.enqueue(next, true).await.unwrap(),
+        Enqueued::Added
+    );
+    assert_eq!(rig.queue.depth().await.unwrap(), CAP as u64 + 1);
+}
+
+pub(crate) async fn a_finished_entry_can_be_added_again(rig: Rig) {
+    let only = entry(1, 1);
+    rig.add(&[only]).await;
+    let lease = rig.claim_this(only).await;
+    rig.queue
+        .finish(only, &Authority::Lease(lease.clone()))
+        .await
+        .unwrap();
+    assert_eq!(rig.places(&[only]).await, [Place::Absent]);
+    let again = rig
+        .queue
+        .finish(only, &Authority::Lease(lease.clone()))
+        .await
+        .unwrap();
+    assert_eq!(again, Released::Gone);
+
+    rig.add(&[only]).await;
+    let claimed = rig
+        .queue
+        .claim(&lease, crate::rig::LONG, MANY)
+        .await
+        .unwrap();
+    assert_eq!(claimed, Claimed::Entry(only));
+}
+
+pub(crate) async fn a_waiting_entry_can_be_taken_out_by_the_database(rig: Rig) {
+    let (first, second) = (entry(1, 1), entry(2, 1));
+    rig.add(&[first, second]).await;
+    let stranger = Authority::Lease(token());
+    assert_eq!(
+        rig.queue.finish(first, &stranger).await.unwrap(),
+        Released::Stale
+    );
+    let done = rig.queue.finish(first, &Authority::Database).await.unwrap();
+    assert_eq!(done, Released::Done);
+    rig.claim_this(second).await;
+    rig.queue
+        .finish(second, &Authority::Database)
+        .await
+        .unwrap();
+    assert_eq!(rig.queue.targets().await.unwrap(), []);
+    assert_eq!(rig.claim().await, Claimed::Empty(None));
+}
+
+pub(crate) async fn depth_entries_and_targets_tell_what_there_is(rig: Rig) {
+    let all = [entry(1, 1), entry(2, 1), entry(3, 2), entry(4, 3)];
+    rig.add(&all).await;
+    rig.claim_this(entry(1, 1)).await;
+    assert_eq!(rig.queue.depth().await.unwrap(), 4);
+
+    let mut targets = rig.queue.targets().await.unwrap();
+    targets.sort();
+    assert_eq!(
+        targets,
+        [entry(0, 1).target, entry(0, 2).target, entry(0, 3).target]
+    );
+
+    let mut entries = rig.queue.entries(100).await.unwrap();
+    entries.sort_by_key(|entry| entry.id);
+    assert_eq!(entries, all);
+
+    // A limited listing still shows everything to a caller who comes back.
+    let mut seen = HashSet::new();
+    while seen.len() < all.len() {
+        let page = rig.queue.entries(3).await.unwrap();
+        assert_eq!(page.len(), 3);
+        seen.extend(page.into_iter().map(|entry| entry.id));
+    }
+}
