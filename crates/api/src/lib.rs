@@ -1,1 +1,16 @@
-//! placeholder
+//! The HTTP side of Slipway: the JSON API, the event streams and the pages.
+//!
+//! The only crate that knows actix-web, status codes and HTML. Handlers parse, call one use case of
+//! core, and render; they hold no rules of their own.
+
+pub mod auth;
+pub mod error;
+pub mod extract;
+pub mod json;
+pub mod openapi;
+pub mod pages;
+pub mod run;
+pub mod seal;
+pub mod server;
+pub mod sse;
+pub mod tail;

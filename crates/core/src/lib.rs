@@ -3,10 +3,23 @@
 //! Core opens no socket but the database's and starts no process. It knows neither HTTP nor Redis:
 //! the queue and the event bus come in through [`ports`].
 
+pub mod access;
 pub mod account;
+pub mod ctx;
+pub mod db;
+pub mod deployment;
+pub mod error;
+pub mod field;
+pub mod health;
 pub mod id;
 pub mod pipeline;
 pub mod ports;
+pub mod project;
+pub mod recovery;
+pub mod schema;
 pub mod settings;
+pub mod start;
+pub mod target;
 pub mod telemetry;
+pub mod variable;
 pub mod vault;

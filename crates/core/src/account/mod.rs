@@ -1,5 +1,10 @@
-//! People and services that sign in: passwords, sessions and API tokens.
+//! Accounts: who signs in, and how they prove who they are.
 
+pub mod entity;
+pub mod first_admin;
 pub mod password;
+pub mod service;
 pub mod session;
+pub mod sign_in;
+pub mod store;
 pub mod token;

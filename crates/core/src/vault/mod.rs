@@ -1,10 +1,12 @@
-//! Secrets at rest: master keys, the cipher, and values that do not print themselves.
+//! Secrets: encrypted at rest, each bound to its row; written by people, read only by runs.
 //!
-//! A secret's plain text exists only here and in the environment of the step that needs it; how
-//! rows are stored and who may write them is decided elsewhere.
+//! A secret's plain text exists only here and in the environment of the step that needs it.
 
 pub mod cipher;
+pub mod entity;
 pub mod key;
 pub mod load;
 pub mod ring;
+pub mod service;
+pub mod store;
 pub mod value;

@@ -1,0 +1,139 @@
+//! Who is asking: a session cookie or a bearer token becomes an actor, and a browser's changes must
+//! come from our own pages.
+
+use std::{future::Future, pin::Pin};
+
+use actix_web::{
+    FromRequest, HttpRequest,
+    cookie::{Cookie, SameSite},
+    dev::Payload,
+    http::{Method, header},
+    web::Data,
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use slipway_core::{access::Actor, account, ctx::Ctx, db, error::Error};
+
+use crate::error::Problem;
+
+/// The session cookie's name.
+pub const COOKIE: &str = "slipway_session";
+
+/// Somebody who is signed in.
+#[derive(Clone, Debug)]
+pub struct SignedIn(pub Actor);
+
+impl FromRequest for SignedIn {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move { Ok(Self(identify(&request).await?)) })
+    }
+}
+
+/// The actor of a request.
+///
+/// # Errors
+/// Nobody is signed in, or a browser was sent here by another site.
+pub async fn identify(request: &HttpRequest) -> Result<Actor, Problem> {
+    let ctx = request
+        .app_data::<Data<Ctx>>()
+        .ok_or_else(|| db::broken("the server was built without its context"))?;
+    if let Some(header) = request.headers().get(header::AUTHORIZATION) {
+        let token = header
+            .to_str()
+            .ok()
+            .and_then(|value| value.strip_prefix("Bearer "));
+        let token = token.ok_or(Error::Unauthenticated)?;
+        return Ok(account::sign_in::by_token(ctx, token.trim(), db::now()).await?);
+    }
+    let cookie = request.cookie(COOKIE).ok_or(Error::Unauthenticated)?;
+    check_origin(request)?;
+    Ok(account::sign_in::by_session(ctx, cookie.value(), db::now()).await?)
+}
+
+/// Refuses a change that a browser makes for another site's page.
+///
+/// Browsers say where a request
+/// comes from (`Sec-Fetch-Site`, `Origin`); a client that says neither is no browser, and holds the
+/// cookie because somebody gave it.
+///
+/// # Errors
+/// The request comes from somewhere else.
+pub fn check_origin(request: &HttpRequest) -> Result<(), Problem> {
+    if matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    ) {
+        return Ok(());
+    }
+    let text = |name: &str| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    if let Some(site) = text("Sec-Fetch-Site")
+        && site != "same-origin"
+        && site != "none"
+    {
+        return Err(Problem::foreign_origin());
+    }
+    let Some(origin) = request.headers().get(header::ORIGIN) else {
+        return Ok(());
+    };
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let origin = origin
+        .to_str()
+        .ok()
+        .and_then(|origin| origin.split_once("://"));
+    match (origin, host) {
+        (Some((_, origin)), Some(host)) if origin.eq_ignore_ascii_case(host) => Ok(()),
+        _ => Err(Problem::foreign_origin()),
+    }
+}
+
+/// The cookie of a fresh session; it ends with the browser, and sooner on our side.
+#[must_use]
+pub fn cookie(ctx: &Ctx, value: &SecretString) -> Cookie<'static> {
+    let is_tls = ctx
+        .settings
+        .server
+        .public_url
+        .as_deref()
+        .is_some_and(|url| url.starts_with("https://"));
+    Cookie::build(COOKIE, value.expose_secret().to_owned())
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .secure(is_tls)
+        .finish()
+}
+
+/// The cookie that makes a browser forget its session.
+#[must_use]
+pub fn no_cookie() -> Cookie<'static> {
+    let mut cookie = Cookie::build(COOKIE, "").path("/").http_only(true).finish();
+    cookie.make_removal();
+    cookie
+}
+
+/// Where a request came from, for the list of sessions.
+#[must_use]
+pub fn origin(request: &HttpRequest) -> account::sign_in::Origin {
+    let agent = request
+        .headers()
+        .get(header::USER_AGENT)
+        .and_then(|agent| agent.to_str().ok());
+    account::sign_in::Origin {
+        address: request
+            .peer_addr()
+            .map(|peer| peer.ip().to_string())
+            .unwrap_or_default(),
+        user_agent: agent.unwrap_or_default().to_owned(),
+    }
+}

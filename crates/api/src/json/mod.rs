@@ -1,0 +1,32 @@
+//! The JSON API, one file a noun; what a route takes and answers stands beside its handler.
+
+pub mod auth;
+pub mod deployments;
+pub mod health;
+pub mod log;
+pub mod me;
+pub mod members;
+pub mod pipeline;
+pub mod projects;
+pub mod secrets;
+pub mod targets;
+pub mod users;
+pub mod variables;
+
+use utoipa_actix_web::service_config::ServiceConfig;
+
+/// Every route below `/api/v1`.
+pub fn routes(service: &mut ServiceConfig<'_>) {
+    service
+        .configure(auth::routes)
+        .configure(me::routes)
+        .configure(users::routes)
+        .configure(projects::routes)
+        .configure(members::routes)
+        .configure(pipeline::routes)
+        .configure(targets::routes)
+        .configure(variables::routes)
+        .configure(secrets::routes)
+        .configure(deployments::routes)
+        .configure(log::routes);
+}

@@ -1,0 +1,114 @@
+//! A project's secrets: written, listed by name, never read.
+
+use actix_web::{
+    HttpResponse, delete, get, put,
+    web::{Data, Path, Query},
+};
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use slipway_core::{
+    ctx::Ctx,
+    db,
+    field::{Problems, VariableName},
+    vault::{self, service::SecretInput},
+};
+use utoipa::ToSchema;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::variables::{Scope, slugs};
+use crate::{
+    auth::SignedIn,
+    error::Problem,
+    extract::{Body, List},
+};
+
+pub(super) fn routes(service: &mut ServiceConfig<'_>) {
+    service.service(list).service(put).service(delete);
+}
+
+/// A secret, without its value.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SecretView {
+    name: String,
+    /// The slug of the target that it is for; null for the whole project.
+    target: Option<String>,
+    /// Rises with each new value.
+    version: i64,
+    /// The master key that it is encrypted under.
+    key_version: i64,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+/// A project's secrets by name.
+#[utoipa::path(tag = "values", params(("project" = String, Path)),
+    responses((status = 200, body = List<SecretView>), (status = 401), (status = 404)))]
+#[get("/projects/{project}/secrets")]
+async fn list(
+    ctx: Data<Ctx>,
+    SignedIn(actor): SignedIn,
+    key: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let rows = vault::service::list(&ctx, &actor, &key).await?;
+    let slugs = slugs(&ctx, &actor, &key).await?;
+    let items = rows.into_iter().map(|row| SecretView {
+        name: row.name,
+        target: row.target_id.and_then(|id| slugs.get(&id).cloned()),
+        version: row.version,
+        key_version: row.key_version,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+    });
+    Ok(HttpResponse::Ok().json(List::whole(items.collect())))
+}
+
+/// A secret's value.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PutSecret {
+    /// 4 bytes to 64 KiB.
+    #[schema(value_type = String)]
+    value: SecretString,
+    /// The target that it is for; the whole project otherwise.
+    target: Option<String>,
+}
+
+/// Writes a secret.
+#[utoipa::path(tag = "values", params(("project" = String, Path), ("name" = String, Path)),
+    request_body = PutSecret, responses((status = 204), (status = 401), (status = 403),
+    (status = 404), (status = 422)))]
+#[put("/projects/{project}/secrets/{name}")]
+async fn put(
+    ctx: Data<Ctx>,
+    SignedIn(actor): SignedIn,
+    path: Path<(String, String)>,
+    Body(body): Body<PutSecret>,
+) -> Result<HttpResponse, Problem> {
+    let (key, name) = path.into_inner();
+    let mut problems = Problems::default();
+    let name = problems.parse::<VariableName>("name", &name);
+    let input = name.map(|name| SecretInput {
+        name,
+        value: body.value,
+        target: body.target,
+    });
+    let input = problems.finish(input)?;
+    vault::service::put(&ctx, &actor, &key, input, db::now()).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Deletes a secret.
+#[utoipa::path(tag = "values", params(("project" = String, Path), ("name" = String, Path), Scope),
+    responses((status = 204), (status = 401), (status = 403), (status = 404)))]
+#[delete("/projects/{project}/secrets/{name}")]
+async fn delete(
+    ctx: Data<Ctx>,
+    SignedIn(actor): SignedIn,
+    path: Path<(String, String)>,
+    scope: Query<Scope>,
+) -> Result<HttpResponse, Problem> {
+    let (key, name) = path.into_inner();
+    vault::service::delete(&ctx, &actor, &key, &name, scope.target.as_deref()).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

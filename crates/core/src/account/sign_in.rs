@@ -1,0 +1,130 @@
+//! Proving who one is: password, session cookie, API token. There is no actor yet: system-only.
+
+use chrono::{DateTime, Duration, Utc};
+use sea_orm::ActiveValue::Set;
+use secrecy::SecretString;
+
+use super::{
+    entity::{session, user},
+    session as session_id, store, token,
+};
+use crate::{
+    access::{Actor, Credential},
+    ctx::Ctx,
+    error::{Error, Result},
+};
+
+/// How long a session lasts without use.
+pub const SESSION_IDLE: Duration = Duration::minutes(30);
+/// How long a session lasts at most.
+pub const SESSION_MAX: Duration = Duration::hours(12);
+/// How often the last use of a session or token is written down.
+const TOUCH_EVERY: Duration = Duration::minutes(1);
+
+/// The form of an e-mail address that two spellings of it share.
+#[must_use]
+pub fn email_key(email: &str) -> String {
+    email.trim().to_lowercase()
+}
+
+/// Where a sign-in came from.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The peer's address.
+    pub address: String,
+    /// What the browser calls itself.
+    pub user_agent: String,
+}
+
+/// A fresh session: the cookie's value is known only here.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// The cookie's value.
+    pub cookie: SecretString,
+    /// Who signed in.
+    pub actor: Actor,
+}
+
+/// Signs in. A wrong address and a wrong password take the same time and the same words.
+///
+/// # Errors
+/// [`Error::Unauthenticated`], or [`Error::Busy`] while too many others sign in.
+pub async fn sign_in(
+    ctx: &Ctx,
+    email: &str,
+    password: SecretString,
+    origin: Origin,
+    now: DateTime<Utc>,
+) -> Result<SignedIn> {
+    let user = store::find_user_by_email(ctx.db.reader(), &email_key(email)).await?;
+    let hash = user.as_ref().map(|user| user.password_hash.clone());
+    let matches = ctx.passwords.verify(password, hash).await?;
+    let user = user.filter(|user| matches && user.disabled_at.is_none());
+    let user = user.ok_or(Error::Unauthenticated)?;
+    let new = session_id::generate()?;
+    let session = store::insert_session(
+        ctx.db.writer(),
+        session::ActiveModel {
+            user_id: Set(user.id),
+            token_hash: Set(new.hash),
+            address: Set(origin.address.chars().take(64).collect()),
+            user_agent: Set(origin.user_agent.chars().take(200).collect()),
+            created_at: Set(now),
+            seen_at: Set(now),
+            expires_at: Set(now + SESSION_MAX),
+            ..session::ActiveModel::default()
+        },
+    )
+    .await?;
+    store::prune_sessions(ctx.db.writer(), now).await?;
+    Ok(SignedIn {
+        cookie: new.plain,
+        actor: actor(user, Credential::Session(session)),
+    })
+}
+
+fn actor(user: user::Model, credential: Credential) -> Actor {
+    Actor {
+        user: user.id,
+        email: user.email,
+        name: user.name,
+        role: user.role,
+        credential,
+    }
+}
+
+/// Who a session cookie belongs to.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] when it is unknown, ended, too old, or its account is disabled.
+pub async fn by_session(ctx: &Ctx, cookie: &str, now: DateTime<Utc>) -> Result<Actor> {
+    let hash = session_id::parse_and_hash(cookie).ok_or(Error::Unauthenticated)?;
+    let found = store::find_session(ctx.db.reader(), &hash).await?;
+    let (session, user) = found.ok_or(Error::Unauthenticated)?;
+    let is_live = session.expires_at > now && session.seen_at + SESSION_IDLE > now;
+    if !is_live || user.disabled_at.is_some() {
+        return Err(Error::Unauthenticated);
+    }
+    if session.seen_at + TOUCH_EVERY < now {
+        store::touch_session(ctx.db.writer(), session.id, now).await?;
+    }
+    Ok(actor(user, Credential::Session(session.id)))
+}
+
+/// Who an API token belongs to.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] when it is malformed, unknown, expired, or its account is disabled.
+pub async fn by_token(ctx: &Ctx, plain: &str, now: DateTime<Utc>) -> Result<Actor> {
+    let hash = token::parse_and_hash(plain).ok_or(Error::Unauthenticated)?;
+    let found = store::find_token(ctx.db.reader(), &hash).await?;
+    let (row, user) = found.ok_or(Error::Unauthenticated)?;
+    let expired = row.expires_at.is_some_and(|end| end <= now);
+    if expired || user.disabled_at.is_some() {
+        return Err(Error::Unauthenticated);
+    }
+    if row.used_at.is_none_or(|used| used + TOUCH_EVERY < now) {
+        store::touch_token(ctx.db.writer(), row.id, now).await?;
+    }
+    Ok(actor(user, Credential::Token(row.id)))
+}

@@ -1,0 +1,257 @@
+//! The connection to the database: pools, transactions, the schema check, the database's clock.
+//!
+//! SQLite gets one writing connection and a pool of reading ones, because a SQLite transaction
+//! that reads and then writes fails when another one wrote in between.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::Context as _;
+use sea_orm::{
+    DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExprTrait as _, IsolationLevel,
+    RuntimeErr, SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
+    sea_query::{Expr, SimpleExpr},
+};
+use secrecy::ExposeSecret as _;
+use sqlx::{
+    ConnectOptions as _,
+    mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::{
+    error::{Error, Result},
+    settings::{Database, DatabaseTls, Dialect},
+};
+
+/// How often a transaction is tried again when the database asks for it.
+const TRANSIENT_RETRIES: u32 = 5;
+
+/// The database of one process.
+#[derive(Clone, Debug)]
+pub struct Db {
+    writer: DatabaseConnection,
+    reader: DatabaseConnection,
+}
+
+impl Db {
+    /// Connects as the settings say. The schema is not looked at.
+    ///
+    /// # Errors
+    /// When the settings name no database or the server does not answer.
+    pub async fn connect(settings: &Database) -> anyhow::Result<Self> {
+        match settings.dialect {
+            Dialect::Sqlite => {
+                let path = settings
+                    .path
+                    .as_deref()
+                    .context("database.path is not set")?;
+                Self::sqlite(path).await
+            }
+            Dialect::Mysql => Self::mysql(settings).await,
+        }
+    }
+
+    async fn sqlite(path: &Path) -> anyhow::Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(10))
+            .disable_statement_logging();
+        let context = || format!("opening the SQLite database {}", path.display());
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options.clone())
+            .await
+            .with_context(context)?;
+        let reader = SqlitePoolOptions::new()
+            .max_connections(4)
+            .connect_with(options)
+            .await
+            .with_context(context)?;
+        Ok(Self {
+            writer: writer.into(),
+            reader: reader.into(),
+        })
+    }
+
+    async fn mysql(settings: &Database) -> anyhow::Result<Self> {
+        let host = settings
+            .host
+            .as_deref()
+            .context("database.host is not set")?;
+        let name = settings
+            .database
+            .as_deref()
+            .context("database.database is not set")?;
+        let mut options = MySqlConnectOptions::new()
+            .host(host)
+            .port(settings.port)
+            .database(name)
+            .charset("utf8mb4")
+            .ssl_mode(match settings.tls {
+                DatabaseTls::Off => MySqlSslMode::Disabled,
+                DatabaseTls::Prefer => MySqlSslMode::Preferred,
+                DatabaseTls::Require => MySqlSslMode::VerifyIdentity,
+            })
+            .disable_statement_logging();
+        if let Some(username) = &settings.username {
+            options = options.username(username);
+        }
+        if let Some(password) = &settings.password {
+            options = options.password(password.expose_secret());
+        }
+        if let Some(file) = &settings.ca_file {
+            options = options.ssl_ca(file);
+        }
+        let pool = MySqlPoolOptions::new()
+            .max_connections(settings.max_connections)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_with(options)
+            .await
+            .with_context(|| {
+                format!(
+                    "connecting to the database {name} at {host}:{}",
+                    settings.port
+                )
+            })?;
+        let connection = DatabaseConnection::from(pool);
+        Ok(Self {
+            writer: connection.clone(),
+            reader: connection,
+        })
+    }
+
+    /// For statements that only read.
+    #[must_use]
+    pub fn reader(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+
+    /// For single statements that write. Inside a transaction use the transaction: on SQLite this
+    /// would wait for itself.
+    #[must_use]
+    pub fn writer(&self) -> &DatabaseConnection {
+        &self.writer
+    }
+
+    /// Which SQL is spoken.
+    #[must_use]
+    pub fn backend(&self) -> DbBackend {
+        self.writer.get_database_backend()
+    }
+
+    /// Begins a transaction that may write and sees what others have committed.
+    ///
+    /// # Errors
+    /// When no connection is to be had.
+    pub async fn begin(&self) -> Result<DatabaseTransaction> {
+        let options = if self.backend() == DbBackend::Sqlite {
+            TransactionOptions {
+                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+                ..TransactionOptions::default()
+            }
+        } else {
+            TransactionOptions {
+                isolation_level: Some(IsolationLevel::ReadCommitted),
+                ..TransactionOptions::default()
+            }
+        };
+        Ok(self.writer.begin_with_options(options).await?)
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<()> {
+        Ok(self.reader.ping().await?)
+    }
+}
+
+/// Microseconds since 1970 on the database's own clock: the only clock that judges leases.
+#[must_use]
+pub fn now_us(backend: DbBackend) -> SimpleExpr {
+    Expr::cust(if backend == DbBackend::Sqlite {
+        "CAST(unixepoch('subsec') * 1000000 AS INTEGER)"
+    } else {
+        "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)"
+    })
+}
+
+/// That much later than [`now_us`].
+#[must_use]
+pub fn after_us(backend: DbBackend, delay: Duration) -> SimpleExpr {
+    now_us(backend).add(micros(delay))
+}
+
+/// A span in microseconds as the database counts them.
+#[must_use]
+pub fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Whether the database broke off a transaction only because of another one.
+#[must_use]
+pub fn is_transient(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(source))
+    | DbErr::Query(RuntimeErr::SqlxError(source))
+    | DbErr::Conn(RuntimeErr::SqlxError(source))) = error
+    else {
+        return false;
+    };
+    let Some(database) = source.as_database_error() else {
+        return false;
+    };
+    if let Some(mysql) = database.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        return matches!(mysql.number(), 1205 | 1213);
+    }
+    // SQLITE_BUSY and SQLITE_BUSY_SNAPSHOT.
+    matches!(database.code().as_deref(), Some("5" | "517"))
+}
+
+/// Runs a whole transaction, and again when the database asks for that.
+///
+/// # Errors
+/// Those of the transaction; the database's wish to repeat it only after some repetitions.
+pub async fn retried<T, F>(mut run: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let mut tries = 0;
+    loop {
+        match run().await {
+            Err(error) if error.is_transient() && tries < TRANSIENT_RETRIES => {
+                tries += 1;
+                tokio::time::sleep(Duration::from_millis(u64::from(tries) * 5)).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// True when this statement broke a uniqueness rule.
+#[must_use]
+pub fn is_duplicate(error: &DbErr) -> bool {
+    matches!(
+        error.sql_err(),
+        Some(sea_orm::SqlErr::UniqueConstraintViolation(_))
+    )
+}
+
+/// The current time, cut to what both databases keep.
+#[must_use]
+pub fn now() -> chrono::DateTime<chrono::Utc> {
+    use chrono::SubsecRound as _;
+    chrono::Utc::now().trunc_subsecs(6)
+}
+
+/// An internal error with a sentence, for states that should not be possible.
+#[must_use]
+pub fn broken(message: impl Into<String>) -> Error {
+    Error::Internal(anyhow::Error::msg(message.into()))
+}

@@ -1,0 +1,155 @@
+//! Collects requests that arrive at the same time, so that one transaction decides many of them.
+//!
+//! The backlog limit is exact because every transaction holds the gate; it is fast because the gate
+//! is taken once for a whole batch. It asks nobody for permission: system-only.
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{entity::deployment::Model, store, trigger::Trigger};
+use crate::{
+    db::{self, Db},
+    error::{Error, Result},
+    field::IdempotencyKey,
+    id::{DeploymentId, ProjectId, TargetId, UserId},
+    ports::Entry,
+    project::policy::QueuePolicy,
+};
+
+/// Most requests that one transaction decides.
+const BATCH: usize = 64;
+/// Most requests that wait for a decision in this process.
+const WAITING: usize = 1024;
+
+/// A repeated request, recognised.
+#[derive(Clone, Debug)]
+pub struct Idempotency {
+    /// What the client sent.
+    pub key: IdempotencyKey,
+    /// A hash of the request's meaning: the same key for another request is an error.
+    pub request_hash: String,
+}
+
+/// A request that was checked and authorised.
+#[derive(Clone, Debug)]
+pub struct NewDeployment {
+    /// The project.
+    pub project: ProjectId,
+    /// The target.
+    pub target: TargetId,
+    /// How this project treats a request while others wait.
+    pub policy: QueuePolicy,
+    /// The branch or tag; none for a project without a repository.
+    pub ref_name: Option<String>,
+    /// The commit, if it is already known.
+    pub commit_id: Option<String>,
+    /// What made it.
+    pub trigger: Trigger,
+    /// A remark.
+    pub note: Option<String>,
+    /// Who asked.
+    pub requested_by: Option<UserId>,
+    /// The deployment that this one repeats.
+    pub retry_of: Option<DeploymentId>,
+    /// How to recognise the same request again.
+    pub idempotency: Option<Idempotency>,
+}
+
+impl NewDeployment {
+    /// Whether both carry the same client's same Idempotency-Key.
+    pub(super) fn same_key(&self, other: &Self) -> bool {
+        let key = |request: &Self| request.idempotency.as_ref().map(|it| it.key.clone());
+        key(self).is_some()
+            && key(self) == key(other)
+            && self.project == other.project
+            && self.requested_by == other.requested_by
+    }
+}
+
+/// An accepted request.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// The deployment.
+    pub row: Model,
+    /// False when an earlier request had made it.
+    pub is_new: bool,
+    /// Deployments whose place it took.
+    pub superseded: Vec<Entry>,
+}
+
+impl Admitted {
+    pub(super) fn new(row: Model) -> Self {
+        Self {
+            row,
+            is_new: true,
+            superseded: Vec::new(),
+        }
+    }
+
+    pub(super) fn replayed(row: Model) -> Self {
+        Self {
+            row,
+            is_new: false,
+            superseded: Vec::new(),
+        }
+    }
+}
+
+type Answer = oneshot::Sender<Result<Admitted>>;
+
+/// The door that every new deployment of this process goes through.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    requests: mpsc::Sender<(NewDeployment, Answer)>,
+}
+
+impl Admission {
+    /// Starts the one task that decides. It ends when the last handle is gone.
+    #[must_use]
+    pub fn start(db: Db, limit: u32) -> Self {
+        let (requests, queue) = mpsc::channel(WAITING);
+        tokio::spawn(decide(db, limit, queue));
+        Self { requests }
+    }
+
+    /// Asks for a place in the queue.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`], a conflict, [`Error::Busy`] when too many wait for a decision, or the
+    /// database's failure; then nothing was accepted.
+    pub async fn request(&self, request: NewDeployment) -> Result<Admitted> {
+        let (answer, decided) = oneshot::channel();
+        self.requests
+            .try_send((request, answer))
+            .map_err(|refused| match refused {
+                mpsc::error::TrySendError::Full(_) => Error::Busy,
+                mpsc::error::TrySendError::Closed(_) => db::broken("the admission task has ended"),
+            })?;
+        decided
+            .await
+            .map_err(|closed| Error::Internal(anyhow::Error::new(closed)))?
+    }
+}
+
+async fn decide(db: Db, limit: u32, mut queue: mpsc::Receiver<(NewDeployment, Answer)>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while queue.recv_many(&mut batch, BATCH).await > 0 {
+        let (requests, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+        let now = db::now();
+        let decided = db::retried(|| store::admission::admit(&db, &requests, limit, now)).await;
+        match decided {
+            Ok(decided) => {
+                for (answer, outcome) in answers.into_iter().zip(decided) {
+                    // A caller that went away finds its deployment in the list.
+                    let _gone = answer.send(outcome);
+                }
+            }
+            Err(error) => {
+                tracing::error!(error = ?error, requests = requests.len(), "admission failed");
+                for answer in answers {
+                    let failed = db::broken(format!("admission failed: {error}"));
+                    let _gone = answer.send(Err(failed));
+                }
+            }
+        }
+    }
+}

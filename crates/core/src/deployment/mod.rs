@@ -1,0 +1,14 @@
+//! Deployments: the state machine, the door, the queue's truth, the log.
+
+pub mod admission;
+pub mod entity;
+pub mod line;
+pub mod queue_place;
+pub mod reason;
+pub mod release;
+pub mod run;
+pub mod service;
+pub mod status;
+pub mod step;
+pub mod store;
+pub mod trigger;

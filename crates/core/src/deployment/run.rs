@@ -1,0 +1,214 @@
+//! What a worker reads and writes about the run that it holds; system-only.
+//!
+//! Every write names the run's fence, so a worker that was replaced writes nothing.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    entity::deployment::Model,
+    reason::{Code, Reason},
+    status::Transition,
+    store::{self, Guard},
+};
+use crate::{
+    ctx::Ctx,
+    error::Result,
+    pipeline::Pipeline,
+    ports::Event,
+    project::{self, policy::RetryPolicy},
+    target, variable,
+    vault::{self, value::SecretValue},
+};
+
+/// Everything that a run needs to know, read once it is claimed.
+#[derive(Debug)]
+pub struct Assignment {
+    /// The deployment as it was claimed.
+    pub row: Model,
+    /// Its project.
+    pub project: project::entity::Model,
+    /// Its target.
+    pub target: target::entity::Model,
+    /// The pipeline that it follows.
+    pub pipeline: Pipeline,
+    /// Plain values for its steps.
+    pub variables: BTreeMap<String, String>,
+    /// Decrypted values for its steps.
+    pub secrets: BTreeMap<String, SecretValue>,
+    /// How often it is tried.
+    pub retry: RetryPolicy,
+    /// The commit that was live before, if the target has had one.
+    pub previous_commit: Option<String>,
+}
+
+/// Reads what a run needs and decrypts the secrets that its steps name.
+///
+/// # Errors
+/// The reason for which the deployment cannot run; the outer error when the database fails.
+pub async fn prepare(ctx: &Ctx, row: Model) -> Result<std::result::Result<Assignment, Reason>> {
+    let conn = ctx.db.writer();
+    let gone = || {
+        Reason::new(
+            Code::ConfigurationInvalid,
+            "Its project or target was deleted.",
+        )
+    };
+    let Some(project) = project::store::find(conn, &row.project_id.to_string()).await? else {
+        return Ok(Err(gone()));
+    };
+    let Some(target) = target::store::by_id(conn, row.target_id).await? else {
+        return Ok(Err(gone()));
+    };
+    let pipeline = match pipeline_of(&project) {
+        Ok(pipeline) => pipeline,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let variables = variable::store::for_target(conn, project.id, target.id).await?;
+    let secrets =
+        match vault::service::reveal_for_run(ctx, project.id, target.id, &pipeline).await? {
+            Ok(secrets) => secrets,
+            Err(reason) => return Ok(Err(reason)),
+        };
+    let previous = store::read::last_success(conn, target.id, row.id).await?;
+    Ok(Ok(Assignment {
+        retry: RetryPolicy::new(
+            &ctx.settings.queue,
+            project.retry_attempts,
+            project.retry_delays.as_deref(),
+        ),
+        // Ordered by scope, so a target's own value replaces its project's.
+        variables: variables
+            .into_iter()
+            .map(|row| (row.name, row.value))
+            .collect(),
+        secrets,
+        pipeline,
+        project,
+        target,
+        previous_commit: previous.and_then(|row| row.commit_id),
+        row,
+    }))
+}
+
+fn pipeline_of(project: &project::entity::Model) -> std::result::Result<Pipeline, Reason> {
+    let Some(source) = &project.pipeline_source else {
+        return Err(Reason::new(
+            Code::PipelineInvalid,
+            "The project has no pipeline.",
+        ));
+    };
+    project::service::parse_pipeline(source, project.repository.is_some())
+        .map_err(|error| Reason::new(Code::PipelineInvalid, error.to_string()))
+}
+
+/// How a run ended, as its worker saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    /// Every step worked.
+    Succeeded,
+    /// It failed.
+    Failed(Reason),
+    /// Somebody stopped it.
+    Cancelled,
+    /// The worker stops and gives it back unharmed.
+    HandedBack,
+}
+
+/// What is next for a deployment whose run has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing: it has ended.
+    Ended,
+    /// Another attempt, after this many milliseconds.
+    Retry(u64),
+    /// Another worker takes it.
+    Requeue,
+    /// It was not ours any more; nothing was written.
+    Lost,
+}
+
+/// Decides what follows from how a run ended: pure.
+#[must_use]
+pub fn decide(end: RunEnd, attempt: i64, retry: &RetryPolicy) -> (Transition, Next) {
+    match end {
+        RunEnd::Succeeded => (Transition::Succeed, Next::Ended),
+        RunEnd::Cancelled => (Transition::Cancel { by: None }, Next::Ended),
+        RunEnd::HandedBack => (Transition::HandBack, Next::Requeue),
+        RunEnd::Failed(reason) => match retry.delay_after(attempt) {
+            Some(delay_ms) if reason.code.may_retry() => (
+                Transition::RetryLater { reason, delay_ms },
+                Next::Retry(delay_ms),
+            ),
+            _ => (Transition::Fail(reason), Next::Ended),
+        },
+    }
+}
+
+/// Writes how a run ended.
+///
+/// # Errors
+/// When the database fails; the lease then runs out and the reaper decides.
+pub async fn finish(
+    ctx: &Ctx,
+    row: &Model,
+    end: RunEnd,
+    retry: &RetryPolicy,
+    now: DateTime<Utc>,
+) -> Result<Next> {
+    let (mut transition, next) = decide(end, row.attempt, retry);
+    if let Transition::Cancel { by } = &mut transition {
+        let current = store::read::find(ctx.db.writer(), row.id).await?;
+        *by = current.and_then(|row| row.cancel_requested_by);
+    }
+    let won = crate::db::retried(|| async {
+        let tx = ctx.db.begin().await?;
+        let won = store::apply(&tx, row, Guard::Fence(row.fence), &transition, now).await?;
+        tx.commit().await?;
+        Ok(won)
+    })
+    .await?;
+    ctx.bus.publish(Event::Changed(row.id)).await;
+    Ok(if won { next } else { Next::Lost })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(code: Code) -> RunEnd {
+        RunEnd::Failed(Reason::new(code, "why"))
+    }
+
+    #[test]
+    fn a_failed_step_is_tried_three_times() {
+        let retry = RetryPolicy {
+            attempts: 3,
+            delays_ms: vec![1000, 5000, 25_000],
+        };
+        let next = |attempt| decide(failed(Code::StepFailed), attempt, &retry).1;
+        assert_eq!(
+            [next(1), next(2), next(3)],
+            [Next::Retry(1000), Next::Retry(5000), Next::Ended]
+        );
+    }
+
+    #[test]
+    fn what_only_a_person_can_mend_is_not_tried_again() {
+        let retry = RetryPolicy {
+            attempts: 3,
+            delays_ms: vec![1],
+        };
+        for code in [
+            Code::UnknownRef,
+            Code::PipelineInvalid,
+            Code::ConfigurationInvalid,
+            Code::SecretMissing,
+            Code::SecretIntegrity,
+            Code::StaleFence,
+        ] {
+            assert_eq!(decide(failed(code), 1, &retry).1, Next::Ended, "{code:?}");
+        }
+    }
+}

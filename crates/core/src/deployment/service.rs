@@ -1,0 +1,423 @@
+//! What people do with deployments.
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    admission::{Admitted, Idempotency, NewDeployment},
+    entity::{deployment::Model, step},
+    line::LogLine,
+    queue_place::{QueuePlace, place},
+    status::{Status, Transition},
+    store::{self, Guard, apply::request_cancel, read::Filter},
+    trigger::Trigger,
+};
+use crate::{
+    access::{Actor, Permission},
+    account,
+    ctx::Ctx,
+    error::{Error, Result},
+    field::{IdempotencyKey, RefName, Remark},
+    id::DeploymentId,
+    ports::{Authority, Entry, Event},
+    project, target,
+};
+
+/// A request to deploy.
+#[derive(Clone, Debug)]
+pub struct DeployInput {
+    /// The target, by slug or id.
+    pub target: String,
+    /// The branch, tag or commit; the project's default branch otherwise.
+    pub ref_name: Option<RefName>,
+    /// A remark.
+    pub note: Option<Remark>,
+    /// How to recognise the same request again.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// A deployment with everything that a view of it shows.
+#[derive(Clone, Debug)]
+pub struct Detail {
+    /// The deployment.
+    pub row: Model,
+    /// Its project.
+    pub project: project::entity::Model,
+    /// Its target.
+    pub target: target::entity::Model,
+    /// The steps of all its runs.
+    pub steps: Vec<step::Model>,
+    /// Its place in the line, while it is queued.
+    pub queue: Option<QueuePlace>,
+    /// Who asked for it, if the account still exists.
+    pub requested_by: Option<account::entity::user::Model>,
+}
+
+/// Asks for a deployment. The same Idempotency-Key with the same request answers the same one.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Forbidden`], [`Error::Invalid`], [`Error::QueueUnavailable`],
+/// [`Error::QueueFull`], or a conflict with the project's policy.
+pub async fn request(
+    ctx: &Ctx,
+    actor: &Actor,
+    project: &str,
+    input: DeployInput,
+) -> Result<Detail> {
+    let project = project::service::open(ctx, actor, project, Permission::Deploy)
+        .await?
+        .row;
+    let target = match target::service::find(ctx, project.id, &input.target).await {
+        Err(Error::NotFound(_)) => {
+            let message = format!("the project has no target `{}`", input.target);
+            return Err(Error::invalid("target", message));
+        }
+        found => found?,
+    };
+    if project.pipeline_source.is_none() {
+        let message = "the project has no pipeline yet; write one first";
+        return Err(Error::conflict("pipeline_missing", message));
+    }
+    if project.repository.is_none() && input.ref_name.is_some() {
+        return Err(Error::invalid("ref", "the project has no repository"));
+    }
+    let ref_name = project.repository.is_some().then(|| {
+        let wanted = input.ref_name.as_ref().map(ToString::to_string);
+        wanted.unwrap_or_else(|| project.default_branch.clone())
+    });
+    let note = input.note.map(Remark::into_string);
+    let idempotency = input.key.map(|key| Idempotency {
+        request_hash: request_hash(&[
+            &target.id.to_string(),
+            ref_name.as_deref().unwrap_or_default(),
+            note.as_deref().unwrap_or_default(),
+        ]),
+        key,
+    });
+    let wanted = NewDeployment {
+        project: project.id,
+        target: target.id,
+        policy: project.queue_policy,
+        ref_name,
+        commit_id: None,
+        trigger: Trigger::Manual,
+        note,
+        requested_by: Some(actor.user),
+        retry_of: None,
+        idempotency,
+    };
+    let admitted = admit(ctx, wanted).await?;
+    detail_of(ctx, admitted.row, project, target).await
+}
+
+/// A hash of the parts of a request, told apart by their lengths.
+fn request_hash(parts: &[&str]) -> String {
+    use sha2::{Digest as _, Sha256};
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hex::encode(hash.finalize())
+}
+
+/// Takes a checked request through the door and tells the queue. A queue that fails now does not
+/// fail the request: the row exists, and the reconciler pushes it.
+async fn admit(ctx: &Ctx, wanted: NewDeployment) -> Result<Admitted> {
+    if !ctx.health.is_healthy() {
+        return Err(Error::QueueUnavailable);
+    }
+    let admitted = ctx.admission.request(wanted).await?;
+    for entry in &admitted.superseded {
+        forget(ctx, *entry).await;
+        ctx.bus.publish(Event::Changed(entry.id)).await;
+    }
+    if admitted.is_new && admitted.row.status == Status::Queued {
+        let entry = Entry {
+            id: admitted.row.id,
+            target: admitted.row.target_id,
+        };
+        if let Err(error) = ctx.queue.enqueue(entry, false).await {
+            ctx.health.note_failure();
+            tracing::warn!(
+                deployment.id = admitted.row.id.0,
+                error = %error,
+                "the queue did not take a deployment; the reconciler will push it"
+            );
+        }
+    }
+    Ok(admitted)
+}
+
+/// Takes an ended deployment out of the index; if that fails the reconciler does it.
+async fn forget(ctx: &Ctx, entry: Entry) {
+    if let Err(error) = ctx.queue.finish(entry, &Authority::Database).await {
+        tracing::warn!(deployment.id = entry.id.0, error = %error, "the queue kept an ended entry");
+    }
+}
+
+/// A deployment that the actor may do this with.
+async fn open(
+    ctx: &Ctx,
+    actor: &Actor,
+    id: DeploymentId,
+    permission: Permission,
+) -> Result<(Model, project::entity::Model)> {
+    let found = store::read::find(ctx.db.reader(), id).await?;
+    let row = found.ok_or(Error::NotFound("deployment"))?;
+    match project::service::open_by_id(ctx, actor, row.project_id, permission).await {
+        Ok(project) => Ok((row, project.row)),
+        Err(Error::NotFound(_)) => Err(Error::NotFound("deployment")),
+        Err(error) => Err(error),
+    }
+}
+
+/// One deployment.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn get(ctx: &Ctx, actor: &Actor, id: DeploymentId) -> Result<Detail> {
+    let (row, project) = open(ctx, actor, id, Permission::ViewProject).await?;
+    let target = target::store::by_id(ctx.db.reader(), row.target_id).await?;
+    detail_of(
+        ctx,
+        row,
+        project,
+        target.ok_or(Error::NotFound("deployment"))?,
+    )
+    .await
+}
+
+async fn detail_of(
+    ctx: &Ctx,
+    row: Model,
+    project: project::entity::Model,
+    target: target::entity::Model,
+) -> Result<Detail> {
+    let conn = ctx.db.reader();
+    let lines = if row.status == Status::Queued {
+        store::read::lines(conn, &[row.target_id]).await?
+    } else {
+        Vec::new()
+    };
+    let requested_by = match row.requested_by {
+        Some(user) => account::store::find_user(conn, user).await?,
+        None => None,
+    };
+    Ok(Detail {
+        steps: store::step::list(conn, row.id).await?,
+        queue: place(&row, &lines, Utc::now().timestamp_micros()),
+        row,
+        project,
+        target,
+        requested_by,
+    })
+}
+
+/// Which deployments to list; projects and targets by slug or id.
+#[derive(Clone, Debug, Default)]
+pub struct ListInput {
+    /// Only of this project.
+    pub project: Option<String>,
+    /// Only of this target; needs the project.
+    pub target: Option<String>,
+    /// Only in this state.
+    pub status: Option<Status>,
+    /// Only older than this one.
+    pub before: Option<DeploymentId>,
+    /// How many.
+    pub limit: u64,
+}
+
+/// Deployments that the actor may see, newest first.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Invalid`].
+pub async fn list(ctx: &Ctx, actor: &Actor, input: &ListInput) -> Result<Vec<Detail>> {
+    let mut filter = Filter {
+        status: input.status,
+        before: input.before,
+        ..Filter::default()
+    };
+    match &input.project {
+        Some(key) => {
+            let project = project::service::open(ctx, actor, key, Permission::ViewProject).await?;
+            if let Some(target) = &input.target {
+                filter.target = Some(target::service::find(ctx, project.row.id, target).await?.id);
+            }
+            filter.projects = Some(vec![project.row.id]);
+        }
+        None if input.target.is_some() => {
+            return Err(Error::invalid("target", "name the project too"));
+        }
+        None => filter.projects = project::service::visible(ctx, actor).await?,
+    }
+    let rows = store::read::list(ctx.db.reader(), &filter, input.limit).await?;
+    details(ctx, rows).await
+}
+
+/// Completes many rows with one query for each kind of part.
+async fn details(ctx: &Ctx, rows: Vec<Model>) -> Result<Vec<Detail>> {
+    let conn = ctx.db.reader();
+    let queued = rows.iter().filter(|row| row.status == Status::Queued);
+    let lines = store::read::lines(conn, &distinct(queued.map(|row| row.target_id))).await?;
+    let projects =
+        project::store::find_many(conn, &distinct(rows.iter().map(|row| row.project_id))).await?;
+    let targets =
+        target::store::find_many(conn, &distinct(rows.iter().map(|row| row.target_id))).await?;
+    let users = distinct(rows.iter().filter_map(|row| row.requested_by));
+    let users = account::store::find_users(conn, &users).await?;
+    let ids: Vec<DeploymentId> = rows.iter().map(|row| row.id).collect();
+    let mut steps = store::step::list_many(conn, &ids).await?;
+    let now = Utc::now().timestamp_micros();
+    let mut details = Vec::with_capacity(rows.len());
+    for row in rows {
+        let project = projects.iter().find(|project| project.id == row.project_id);
+        let target = targets.iter().find(|target| target.id == row.target_id);
+        // Either may have been deleted between the queries; then the deployment is gone too.
+        let (Some(project), Some(target)) = (project, target) else {
+            continue;
+        };
+        let (own, others) = steps
+            .into_iter()
+            .partition(|step| step.deployment_id == row.id);
+        steps = others;
+        details.push(Detail {
+            queue: place(&row, &lines, now),
+            project: project.clone(),
+            target: target.clone(),
+            steps: own,
+            requested_by: users
+                .iter()
+                .find(|user| Some(user.id) == row.requested_by)
+                .cloned(),
+            row,
+        });
+    }
+    Ok(details)
+}
+
+fn distinct<T: Ord>(ids: impl Iterator<Item = T>) -> Vec<T> {
+    let mut ids: Vec<T> = ids.collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// Stops a deployment: at once while it waits; while it runs its worker is told. Repeating it has
+/// no further effect.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Forbidden`], or a conflict when it has ended another way.
+pub async fn cancel(
+    ctx: &Ctx,
+    actor: &Actor,
+    id: DeploymentId,
+    now: DateTime<Utc>,
+) -> Result<Detail> {
+    open(ctx, actor, id, Permission::Deploy).await?;
+    // A deployment may move between looking and writing, but only a few times.
+    for _ in 0..5 {
+        let (row, _) = open(ctx, actor, id, Permission::Deploy).await?;
+        let done = match row.status {
+            Status::Cancelled => true,
+            Status::Succeeded | Status::Failed | Status::Superseded => {
+                let message = format!("the deployment has {} already", ended(row.status));
+                return Err(Error::conflict("already_ended", message));
+            }
+            Status::AwaitingApproval | Status::Queued => {
+                cancel_waiting(ctx, actor, &row, now).await?
+            }
+            Status::Running => {
+                let first = request_cancel(ctx.db.writer(), &row, actor.user, now).await?;
+                ctx.bus.publish(Event::Cancel(id)).await;
+                first || row.cancel_requested_at.is_some()
+            }
+        };
+        if done {
+            break;
+        }
+    }
+    get(ctx, actor, id).await
+}
+
+fn ended(status: Status) -> &'static str {
+    match status {
+        Status::Succeeded => "succeeded",
+        Status::Failed => "failed",
+        Status::Superseded => "been superseded",
+        Status::AwaitingApproval | Status::Queued | Status::Running | Status::Cancelled => "ended",
+    }
+}
+
+async fn cancel_waiting(ctx: &Ctx, actor: &Actor, row: &Model, now: DateTime<Utc>) -> Result<bool> {
+    let stop = Transition::Cancel {
+        by: Some(actor.user),
+    };
+    let won = crate::db::retried(|| async {
+        let tx = ctx.db.begin().await?;
+        let won = store::apply(&tx, row, Guard::State, &stop, now).await?;
+        tx.commit().await?;
+        Ok(won)
+    })
+    .await?;
+    if won {
+        forget(
+            ctx,
+            Entry {
+                id: row.id,
+                target: row.target_id,
+            },
+        )
+        .await;
+        ctx.bus.publish(Event::Changed(row.id)).await;
+    }
+    Ok(won)
+}
+
+/// Asks for the same thing again: a new deployment of the same commit. Repeating it answers the
+/// same new deployment.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Forbidden`], a conflict unless it failed, was cancelled or was
+/// superseded, and what [`request`] answers.
+pub async fn retry(ctx: &Ctx, actor: &Actor, id: DeploymentId) -> Result<Detail> {
+    let (row, project) = open(ctx, actor, id, Permission::Deploy).await?;
+    if !matches!(
+        row.status,
+        Status::Failed | Status::Cancelled | Status::Superseded
+    ) {
+        let message = format!(
+            "the deployment is {}; only one that ended badly is retried",
+            row.status
+        );
+        return Err(Error::conflict("not_retryable", message));
+    }
+    let target = target::store::by_id(ctx.db.reader(), row.target_id).await?;
+    let target = target.ok_or(Error::NotFound("deployment"))?;
+    let wanted = NewDeployment {
+        project: row.project_id,
+        target: row.target_id,
+        policy: project.queue_policy,
+        ref_name: row.ref_name,
+        commit_id: row.commit_id,
+        trigger: Trigger::Retry,
+        note: row.note,
+        requested_by: Some(actor.user),
+        retry_of: Some(row.id),
+        idempotency: None,
+    };
+    let admitted = admit(ctx, wanted).await?;
+    detail_of(ctx, admitted.row, project, target).await
+}
+
+/// Log lines after a number, some rows at a time; nothing when there are no more.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn log(ctx: &Ctx, actor: &Actor, id: DeploymentId, after: i64) -> Result<Vec<LogLine>> {
+    open(ctx, actor, id, Permission::ViewProject).await?;
+    store::log::read_after(ctx.db.reader(), id, after, LOG_ROWS).await
+}
+
+/// Rows of log that are read at once; a row holds at most some hundred kilobytes.
+pub const LOG_ROWS: u64 = 4;

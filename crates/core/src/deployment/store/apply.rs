@@ -1,0 +1,172 @@
+//! The only writer of a deployment's state.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, QueryFilter as _,
+    UpdateMany, Value, sea_query::Expr,
+};
+use std::time::Duration;
+
+use super::step;
+use crate::{
+    db::{after_us, now_us},
+    deployment::{
+        entity::deployment::{ActiveModel, Column, Entity, Model},
+        reason::{Code, Reason},
+        status::{Status, Transition, next},
+    },
+    error::{Error, Result},
+    target::entity as target,
+};
+
+/// What else must hold of the row for the write to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// Only the state.
+    State,
+    /// The run that the writer is part of is still the current one.
+    Fence(i64),
+    /// That run is still the current one and its lease has run out.
+    ExpiredLease(i64),
+}
+
+/// Moves a deployment along one edge and frees its target when it ends. Must run in a transaction.
+/// False when the row was not (any more) as `row` and `guard` say; then nothing was written.
+///
+/// # Errors
+/// When the state machine has no such edge, or the database fails.
+pub async fn apply(
+    tx: &impl ConnectionTrait,
+    row: &Model,
+    guard: Guard,
+    transition: &Transition,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let to = next(row.status, transition)
+        .map_err(|illegal| Error::conflict("illegal_transition", illegal.to_string()))?;
+    let backend = tx.get_database_backend();
+    let mut update = Entity::update_many()
+        .col_expr(Column::Status, Expr::value(to))
+        .filter(Column::Id.eq(row.id))
+        .filter(Column::Status.eq(row.status));
+    match guard {
+        Guard::State => {}
+        Guard::Fence(fence) => update = update.filter(Column::Fence.eq(fence)),
+        Guard::ExpiredLease(fence) => {
+            update = update
+                .filter(Column::Fence.eq(fence))
+                .filter(Expr::col(Column::LeaseUntil).lt(now_us(backend)));
+        }
+    }
+    update = record(update, transition, backend);
+    if row.status == Status::Running {
+        update = without_lease(update);
+    }
+    if to.is_terminal() {
+        update = update.col_expr(Column::FinishedAt, Expr::value(now));
+    }
+    if update.exec(tx).await?.rows_affected == 0 {
+        return Ok(false);
+    }
+    if row.status == Status::Running {
+        step::close(tx, row.id, row.fence, transition, now).await?;
+    }
+    if to.is_terminal() {
+        free_target(tx, row).await?;
+    }
+    Ok(true)
+}
+
+fn record(
+    update: UpdateMany<Entity>,
+    transition: &Transition,
+    backend: sea_orm::DbBackend,
+) -> UpdateMany<Entity> {
+    let charge_back = Expr::col(Column::Attempt).sub(1);
+    match transition {
+        Transition::Start | Transition::Approve => update,
+        Transition::Succeed => with_reason(update, None),
+        Transition::Fail(reason) => with_reason(update, Some(reason)),
+        Transition::RetryLater { reason, delay_ms } => with_reason(update, Some(reason)).col_expr(
+            Column::NotBefore,
+            after_us(backend, Duration::from_millis(*delay_ms)),
+        ),
+        Transition::Interrupt => update.col_expr(Column::Attempt, charge_back).col_expr(
+            Column::Interruptions,
+            Expr::col(Column::Interruptions).add(1),
+        ),
+        Transition::HandBack => update.col_expr(Column::Attempt, charge_back),
+        Transition::Cancel { by } => {
+            let text = if by.is_some() {
+                "Somebody cancelled it."
+            } else {
+                "It was cancelled."
+            };
+            with_reason(update, Some(&Reason::new(Code::Cancelled, text)))
+        }
+        Transition::Reject { by } => with_reason(
+            update.col_expr(Column::CancelRequestedBy, Expr::value(*by)),
+            Some(&Reason::new(Code::Rejected, "The request was refused.")),
+        ),
+        Transition::Supersede { by } => with_reason(
+            update.col_expr(Column::SupersededBy, Expr::value(*by)),
+            Some(&Reason::new(
+                Code::Superseded,
+                format!("Deployment {by} of the same target took its place."),
+            )),
+        ),
+    }
+}
+
+fn with_reason(update: UpdateMany<Entity>, reason: Option<&Reason>) -> UpdateMany<Entity> {
+    let code = reason.map(|reason| reason.code.as_str().to_owned());
+    let text = reason.map(|reason| reason.text.clone());
+    update
+        .col_expr(Column::Reason, Expr::value(code))
+        .col_expr(Column::ReasonText, Expr::value(text))
+}
+
+fn without_lease(update: UpdateMany<Entity>) -> UpdateMany<Entity> {
+    update
+        .col_expr(Column::LeaseToken, Expr::value(Value::String(None)))
+        .col_expr(Column::LeaseOwner, Expr::value(Value::String(None)))
+        .col_expr(Column::LeaseUntil, Expr::value(Value::BigInt(None)))
+}
+
+/// A target is held from the first claim of a deployment until that deployment ends, waits for
+/// another attempt included: otherwise a newer commit would go first and be overwritten later.
+async fn free_target(tx: &impl ConnectionTrait, row: &Model) -> Result<()> {
+    target::Entity::update_many()
+        .col_expr(target::Column::HolderId, Expr::value(Value::BigInt(None)))
+        .filter(target::Column::Id.eq(row.target_id))
+        .filter(target::Column::HolderId.eq(row.id))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+/// Notes that somebody wants a running deployment to stop; its worker does the rest. False when it
+/// was not running any more, or somebody had asked before.
+///
+/// # Errors
+/// When the database fails.
+pub async fn request_cancel(
+    conn: &impl ConnectionTrait,
+    row: &Model,
+    by: crate::id::UserId,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let wanted = ActiveModel {
+        cancel_requested_at: sea_orm::ActiveValue::Set(Some(now)),
+        cancel_requested_by: sea_orm::ActiveValue::Set(Some(by)),
+        ..ActiveModel::default()
+    };
+    let updated = Entity::update_many()
+        .set(wanted)
+        .filter(Column::Id.eq(row.id))
+        .filter(Column::Status.eq(Status::Running))
+        .filter(Column::CancelRequestedAt.is_null())
+        .exec(conn)
+        .await?;
+    Ok(updated.rows_affected == 1)
+}

@@ -1,0 +1,375 @@
+//! Taking a queued deployment, keeping it, and noticing that it was lost.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, FromQueryResult,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    sea_query::{Expr, Query},
+};
+
+use crate::{
+    db::{Db, after_us, now_us},
+    deployment::{
+        entity::deployment::{Column, Entity, Model},
+        status::{Status, Transition, next},
+    },
+    error::Result,
+    id::{DeploymentId, TargetId},
+    ports::{Entry, LeaseToken},
+    target::entity as target,
+};
+
+/// Who claims, and for how long.
+#[derive(Clone, Debug)]
+pub struct Claimant<'a> {
+    /// The worker's name, fresh at each start.
+    pub owner: &'a str,
+    /// The lease's proof.
+    pub token: &'a LeaseToken,
+    /// How long the lease lasts without renewal.
+    pub lease: Duration,
+}
+
+/// What became of a claim.
+#[derive(Clone, Debug)]
+pub enum Claim {
+    /// It runs now, under this fence and token.
+    Won(Box<Model>),
+    /// There is no such deployment, or it has ended: the index may forget it.
+    Ended,
+    /// Another token holds it for this long.
+    Held(LeaseToken, Duration),
+    /// Its time has not come.
+    NotYet(Duration),
+    /// An older one of the same target goes first.
+    Behind(Entry),
+    /// Something changed between looking and writing: look again later.
+    Raced,
+}
+
+/// Microseconds since 1970 on the database's clock.
+///
+/// # Errors
+/// When the database fails.
+pub async fn clock(conn: &impl ConnectionTrait) -> Result<i64> {
+    let backend = conn.get_database_backend();
+    let query = Query::select().expr_as(now_us(backend), "now").to_owned();
+    let answer = conn.query_one(&query).await?;
+    let row = answer.ok_or_else(|| crate::db::broken("the database answers no clock"))?;
+    Ok(row.try_get("", "now")?)
+}
+
+/// Claims a deployment in one transaction: its target's slot, its place in the line, and its row.
+///
+/// # Errors
+/// When the database fails. The outcome is unknown then; [`held_by`] tells.
+pub async fn claim(
+    db: &Db,
+    id: DeploymentId,
+    by: &Claimant<'_>,
+    now: DateTime<Utc>,
+) -> Result<Claim> {
+    let Some(row) = Entity::find_by_id(id).one(db.reader()).await? else {
+        return Ok(Claim::Ended);
+    };
+    match row.status {
+        Status::Queued => {}
+        Status::Running => return held(db, &row).await,
+        Status::AwaitingApproval
+        | Status::Succeeded
+        | Status::Failed
+        | Status::Cancelled
+        | Status::Superseded => return Ok(Claim::Ended),
+    }
+    if row.not_before > 0 {
+        let wait = row.not_before - clock(db.reader()).await?;
+        if let Ok(micros @ 1..) = u64::try_from(wait) {
+            return Ok(Claim::NotYet(Duration::from_micros(micros)));
+        }
+    }
+    crate::db::retried(|| take(db, &row, by, now)).await
+}
+
+async fn held(db: &Db, row: &Model) -> Result<Claim> {
+    let left = row.lease_until.unwrap_or_default() - clock(db.reader()).await?;
+    let Some(token) = &row.lease_token else {
+        return Ok(Claim::Raced);
+    };
+    let left = Duration::from_micros(u64::try_from(left).unwrap_or_default());
+    Ok(Claim::Held(LeaseToken::from_stored(token.clone()), left))
+}
+
+async fn take(db: &Db, row: &Model, by: &Claimant<'_>, now: DateTime<Utc>) -> Result<Claim> {
+    let tx = db.begin().await?;
+    if let Some(older) = older_open(&tx, row).await? {
+        return Ok(Claim::Behind(older));
+    }
+    let slot = target::Entity::update_many()
+        .col_expr(
+            target::Column::Epoch,
+            Expr::col(target::Column::Epoch).add(1),
+        )
+        .col_expr(target::Column::HolderId, Expr::value(row.id))
+        .filter(target::Column::Id.eq(row.target_id))
+        .filter(
+            target::Column::HolderId
+                .is_null()
+                .or(target::Column::HolderId.eq(row.id)),
+        )
+        .exec(&tx)
+        .await?;
+    if slot.rows_affected == 0 {
+        return Ok(Claim::Raced);
+    }
+    let epoch: Option<i64> = target::Entity::find_by_id(row.target_id)
+        .select_only()
+        .column(target::Column::Epoch)
+        .into_tuple()
+        .one(&tx)
+        .await?;
+    let Some(fence) = epoch else {
+        return Ok(Claim::Ended);
+    };
+    if !start(&tx, row, by, fence, now).await? {
+        return Ok(Claim::Raced);
+    }
+    tx.commit().await?;
+    let won = Entity::find_by_id(row.id).one(db.writer()).await?;
+    Ok(won.map_or(Claim::Ended, |row| Claim::Won(Box::new(row))))
+}
+
+async fn start(
+    tx: &impl ConnectionTrait,
+    row: &Model,
+    by: &Claimant<'_>,
+    fence: i64,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let to = next(row.status, &Transition::Start)
+        .map_err(|illegal| crate::db::broken(illegal.to_string()))?;
+    let backend = tx.get_database_backend();
+    let updated = Entity::update_many()
+        .col_expr(Column::Status, Expr::value(to))
+        .col_expr(Column::Attempt, Expr::col(Column::Attempt).add(1))
+        .col_expr(Column::Fence, Expr::value(fence))
+        .col_expr(Column::LeaseToken, Expr::value(by.token.as_str()))
+        .col_expr(Column::LeaseOwner, Expr::value(by.owner))
+        .col_expr(Column::LeaseUntil, after_us(backend, by.lease))
+        .col_expr(
+            Column::StartedAt,
+            Expr::value(row.started_at.unwrap_or(now)),
+        )
+        .filter(Column::Id.eq(row.id))
+        .filter(Column::Status.eq(Status::Queued))
+        .filter(Column::CancelRequestedAt.is_null())
+        .filter(Expr::col(Column::NotBefore).lte(now_us(backend)))
+        .exec(tx)
+        .await?;
+    Ok(updated.rows_affected == 1)
+}
+
+/// The oldest deployment of the same target that has to end before this one may start.
+async fn older_open(tx: &impl ConnectionTrait, row: &Model) -> Result<Option<Entry>> {
+    let older: Option<DeploymentId> = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::TargetId.eq(row.target_id))
+        .filter(Column::Status.is_in([Status::Queued, Status::Running]))
+        .filter(Column::Id.lt(row.id))
+        .order_by_asc(Column::Id)
+        .limit(1)
+        .into_tuple()
+        .one(tx)
+        .await?;
+    Ok(older.map(|id| Entry {
+        id,
+        target: row.target_id,
+    }))
+}
+
+/// The deployment that this token holds: the answer when a claim's own answer was lost.
+///
+/// # Errors
+/// When the database fails.
+pub async fn held_by(conn: &impl ConnectionTrait, token: &LeaseToken) -> Result<Option<Model>> {
+    Ok(Entity::find()
+        .filter(Column::LeaseToken.eq(token.as_str()))
+        .filter(Column::Status.eq(Status::Running))
+        .one(conn)
+        .await?)
+}
+
+/// A lease that is still ours, and whether somebody wants the deployment to stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewed {
+    /// The deployment.
+    pub id: DeploymentId,
+    /// Whether a cancel was requested.
+    pub cancel: bool,
+}
+
+/// Extends leases; those that are not answered are lost.
+///
+/// # Errors
+/// When the database fails; the leases keep the time they had.
+pub async fn renew(db: &Db, tokens: &[LeaseToken], lease: Duration) -> Result<Vec<Renewed>> {
+    let tokens: Vec<&str> = tokens.iter().map(LeaseToken::as_str).collect();
+    Entity::update_many()
+        .col_expr(Column::LeaseUntil, after_us(db.backend(), lease))
+        .filter(Column::LeaseToken.is_in(tokens.iter().copied()))
+        .filter(Column::Status.eq(Status::Running))
+        .exec(db.writer())
+        .await?;
+    let rows: Vec<(DeploymentId, Option<DateTime<Utc>>)> = Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::CancelRequestedAt])
+        .filter(Column::LeaseToken.is_in(tokens))
+        .filter(Column::Status.eq(Status::Running))
+        .into_tuple()
+        .all(db.writer())
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(id, cancel)| Renewed {
+            id,
+            cancel: cancel.is_some(),
+        })
+        .collect())
+}
+
+/// Whether this run is still the current one: asked before the release is switched.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_current(db: &Db, id: DeploymentId, fence: i64) -> Result<bool> {
+    let found: Option<DeploymentId> = Entity::find_by_id(id)
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::Fence.eq(fence))
+        .filter(Column::Status.eq(Status::Running))
+        .into_tuple()
+        .one(db.writer())
+        .await?;
+    Ok(found.is_some())
+}
+
+/// Running deployments whose lease has run out, above `after`, oldest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn expired(
+    conn: &impl ConnectionTrait,
+    after: DeploymentId,
+    limit: u64,
+) -> Result<Vec<Model>> {
+    let backend = conn.get_database_backend();
+    Ok(Entity::find()
+        .filter(Column::Status.eq(Status::Running))
+        .filter(Expr::col(Column::LeaseUntil).lt(now_us(backend)))
+        .filter(Column::Id.gt(after))
+        .order_by_asc(Column::Id)
+        .limit(limit)
+        .all(conn)
+        .await?)
+}
+
+/// An open row as the reconciler compares it with the index.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct OpenRow {
+    /// The deployment.
+    pub id: DeploymentId,
+    /// Its target.
+    pub target_id: TargetId,
+    /// Queued or running.
+    pub status: Status,
+    /// The lease's proof, if it runs.
+    pub lease_token: Option<String>,
+    /// When the lease runs out, in microseconds of the database's clock.
+    pub lease_until: Option<i64>,
+    /// When it may run, in microseconds of the database's clock.
+    pub not_before: i64,
+    /// The database's clock as the row was read.
+    pub now: i64,
+    /// When it was accepted.
+    pub created_at: DateTime<Utc>,
+}
+
+impl OpenRow {
+    /// The row as the index knows it.
+    #[must_use]
+    pub fn entry(&self) -> Entry {
+        Entry {
+            id: self.id,
+            target: self.target_id,
+        }
+    }
+
+    /// How long its lease still lasts; none if it has none or it has run out.
+    #[must_use]
+    pub fn lease_left(&self) -> Option<(LeaseToken, Duration)> {
+        let left = u64::try_from(self.lease_until? - self.now)
+            .ok()
+            .filter(|left| *left > 0)?;
+        let token = LeaseToken::from_stored(self.lease_token.clone()?);
+        Some((token, Duration::from_micros(left)))
+    }
+
+    /// How long it still has to wait; none if its time has come.
+    #[must_use]
+    pub fn delay_left(&self) -> Option<Duration> {
+        let left = u64::try_from(self.not_before - self.now)
+            .ok()
+            .filter(|left| *left > 0)?;
+        Some(Duration::from_micros(left))
+    }
+}
+
+/// Queued and running rows above `after`, in the order of the queue.
+///
+/// # Errors
+/// When the database fails.
+pub async fn open_rows(
+    conn: &impl ConnectionTrait,
+    after: DeploymentId,
+    limit: u64,
+) -> Result<Vec<OpenRow>> {
+    Ok(Entity::find()
+        .select_only()
+        .columns([
+            Column::Id,
+            Column::TargetId,
+            Column::Status,
+            Column::LeaseToken,
+            Column::LeaseUntil,
+            Column::NotBefore,
+            Column::CreatedAt,
+        ])
+        .expr_as(now_us(conn.get_database_backend()), "now")
+        .filter(Column::Status.is_in([Status::Queued, Status::Running]))
+        .filter(Column::Id.gt(after))
+        .order_by_asc(Column::Id)
+        .limit(limit)
+        .into_model::<OpenRow>()
+        .all(conn)
+        .await?)
+}
+
+/// Which of these deployments are still queued or running.
+///
+/// # Errors
+/// When the database fails.
+pub async fn still_open(
+    conn: &impl ConnectionTrait,
+    ids: &[DeploymentId],
+) -> Result<Vec<DeploymentId>> {
+    Ok(Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::Id.is_in(ids.iter().copied()))
+        .filter(Column::Status.is_in([Status::Queued, Status::Running]))
+        .into_tuple()
+        .all(conn)
+        .await?)
+}

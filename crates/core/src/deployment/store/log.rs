@@ -1,0 +1,184 @@
+//! Stored output: numbered lines, many to a row.
+//!
+//! A row's body holds one line of text for each line of output: a letter for where it came from,
+//! the microseconds since the row's own time, a space, and the text.
+
+use std::fmt::Write as _;
+
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Statement,
+};
+
+use crate::{
+    deployment::{
+        entity::log_chunk::{Column, Entity, Model},
+        line::{LogLine, Source},
+        status::Status,
+    },
+    error::Result,
+    id::{DeploymentId, StepId},
+};
+
+/// Lines that belong together: one run, one step, consecutive numbers.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The run that wrote them.
+    pub fence: i64,
+    /// The step that wrote them; none for the run itself.
+    pub step: Option<StepId>,
+    /// The first line's number.
+    pub first: i64,
+    /// When the first line came, in microseconds since 1970.
+    pub written_at: i64,
+    count: i64,
+    body: String,
+}
+
+impl Chunk {
+    /// A chunk without lines.
+    #[must_use]
+    pub fn new(
+        deployment: DeploymentId,
+        fence: i64,
+        step: Option<StepId>,
+        first: i64,
+        written_at: i64,
+    ) -> Self {
+        Self {
+            deployment,
+            fence,
+            step,
+            first,
+            written_at,
+            count: 0,
+            body: String::new(),
+        }
+    }
+
+    /// Adds a line. Line breaks inside it would shift every later line, so they become spaces.
+    pub fn push(&mut self, source: Source, at: i64, text: &str) {
+        let delta = (at - self.written_at).max(0);
+        // Writing to a String cannot fail.
+        let _infallible = write!(self.body, "{}{delta} ", source.letter());
+        if text.contains(['\n', '\r']) {
+            self.body.push_str(&text.replace(['\n', '\r'], " "));
+        } else {
+            self.body.push_str(text);
+        }
+        self.body.push('\n');
+        self.count += 1;
+    }
+
+    /// How many lines it holds.
+    #[must_use]
+    pub fn lines(&self) -> i64 {
+        self.count
+    }
+
+    /// How many bytes it holds.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    /// The last line's number.
+    #[must_use]
+    pub fn last(&self) -> i64 {
+        self.first + self.count - 1
+    }
+}
+
+/// Stores a chunk, but only while its run is the current one: in one statement, so that a run that
+/// was replaced cannot mix its lines into its successor's. False when it was replaced.
+///
+/// # Errors
+/// When the database fails.
+pub async fn append(conn: &impl ConnectionTrait, chunk: Chunk) -> Result<bool> {
+    if chunk.count == 0 {
+        return Ok(true);
+    }
+    let sql = "INSERT INTO log_chunks \
+               (deployment_id, last_line, first_line, fence, step_id, written_at, body) \
+               SELECT id, ?, ?, fence, ?, ?, ? FROM deployments \
+               WHERE id = ? AND fence = ? AND status = ?";
+    let last = chunk.last();
+    let values = [
+        last.into(),
+        chunk.first.into(),
+        chunk.step.into(),
+        chunk.written_at.into(),
+        chunk.body.into(),
+        chunk.deployment.into(),
+        chunk.fence.into(),
+        Status::Running.as_str().into(),
+    ];
+    let statement = Statement::from_sql_and_values(conn.get_database_backend(), sql, values);
+    Ok(conn.execute_raw(statement).await?.rows_affected() == 1)
+}
+
+/// The number of the newest stored line; 0 when there is none.
+///
+/// # Errors
+/// When the database fails.
+pub async fn last_line(conn: &impl ConnectionTrait, deployment: DeploymentId) -> Result<i64> {
+    let last: Option<i64> = Entity::find()
+        .select_only()
+        .column(Column::LastLine)
+        .filter(Column::DeploymentId.eq(deployment))
+        .order_by_desc(Column::LastLine)
+        .limit(1)
+        .into_tuple()
+        .one(conn)
+        .await?;
+    Ok(last.unwrap_or_default())
+}
+
+/// Lines after a number, in order: whole rows, so as many as `chunks` rows hold, and nothing when
+/// there are no more.
+///
+/// # Errors
+/// When the database fails.
+pub async fn read_after(
+    conn: &impl ConnectionTrait,
+    deployment: DeploymentId,
+    after: i64,
+    chunks: u64,
+) -> Result<Vec<LogLine>> {
+    let rows = Entity::find()
+        .filter(Column::DeploymentId.eq(deployment))
+        .filter(Column::LastLine.gt(after))
+        .order_by_asc(Column::LastLine)
+        .limit(chunks)
+        .all(conn)
+        .await?;
+    Ok(rows
+        .iter()
+        .flat_map(lines)
+        .filter(|line| line.number > after)
+        .collect())
+}
+
+fn lines(row: &Model) -> impl Iterator<Item = LogLine> + '_ {
+    row.body
+        .lines()
+        .zip(row.first_line..)
+        .map(|(stored, number)| {
+            let (head, text) = stored.split_once(' ').unwrap_or((stored, ""));
+            let mut head = head.chars();
+            let source = head
+                .next()
+                .and_then(Source::from_letter)
+                .unwrap_or(Source::Output);
+            let delta: i64 = head.as_str().parse().unwrap_or_default();
+            LogLine {
+                number,
+                step: row.step_id,
+                source,
+                at: row.written_at + delta,
+                text: text.to_owned(),
+            }
+        })
+}

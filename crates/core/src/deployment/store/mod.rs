@@ -1,0 +1,12 @@
+//! Everything that deployments keep in the database. Free functions over a connection, so that each
+//! works inside a transaction and outside of one. They ask nobody for permission: system-only.
+
+pub mod admission;
+pub mod apply;
+pub mod claim;
+pub mod log;
+pub mod read;
+pub mod release;
+pub mod step;
+
+pub use apply::{Guard, apply};

@@ -1,0 +1,197 @@
+//! The steps of a run.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, sea_query::Expr,
+};
+
+use crate::{
+    deployment::{
+        entity::step::{ActiveModel, Column, Entity, Model},
+        status::Transition,
+        step::{Phase, StepStatus},
+    },
+    error::Result,
+    id::{DeploymentId, StepId},
+};
+
+/// A step that a run is going to take.
+#[derive(Clone, Debug)]
+pub struct PlannedStep {
+    /// Its part of the pipeline.
+    pub phase: Phase,
+    /// Its name.
+    pub name: String,
+    /// The host it runs on.
+    pub host: String,
+}
+
+/// Which run, and which attempt it is counted as.
+#[derive(Clone, Copy, Debug)]
+pub struct RunKey {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The run's fence.
+    pub fence: i64,
+    /// The attempt that it is counted as.
+    pub attempt: i64,
+}
+
+/// Writes down what a run is going to do, and answers the rows in order.
+///
+/// # Errors
+/// When the database fails.
+pub async fn plan(
+    conn: &impl ConnectionTrait,
+    run: RunKey,
+    steps: &[PlannedStep],
+) -> Result<Vec<Model>> {
+    let rows = steps
+        .iter()
+        .zip(0_i64..)
+        .map(|(step, position)| ActiveModel {
+            deployment_id: Set(run.deployment),
+            fence: Set(run.fence),
+            attempt: Set(run.attempt),
+            position: Set(position),
+            phase: Set(step.phase),
+            name: Set(step.name.clone()),
+            host: Set(step.host.clone()),
+            status: Set(StepStatus::Pending),
+            ..ActiveModel::default()
+        });
+    if !steps.is_empty() {
+        Entity::insert_many(rows).exec(conn).await?;
+    }
+    Ok(Entity::find()
+        .filter(Column::DeploymentId.eq(run.deployment))
+        .filter(Column::Fence.eq(run.fence))
+        .order_by_asc(Column::Position)
+        .all(conn)
+        .await?)
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepEnd {
+    /// Whether it worked.
+    pub status: StepStatus,
+    /// The exit code, if it exited.
+    pub exit_code: Option<i64>,
+    /// The signal that ended it, if one did.
+    pub signal: Option<i64>,
+}
+
+/// Notes that a step began.
+///
+/// # Errors
+/// When the database fails.
+pub async fn begin(conn: &impl ConnectionTrait, id: StepId, now: DateTime<Utc>) -> Result<()> {
+    let begun = ActiveModel {
+        status: Set(StepStatus::Running),
+        started_at: Set(Some(now)),
+        ..ActiveModel::default()
+    };
+    Entity::update_many()
+        .set(begun)
+        .filter(Column::Id.eq(id))
+        .filter(Column::Status.eq(StepStatus::Pending))
+        .exec(conn)
+        .await?;
+    Ok(())
+}
+
+/// Notes how a step ended.
+///
+/// # Errors
+/// When the database fails.
+pub async fn end(
+    conn: &impl ConnectionTrait,
+    id: StepId,
+    end: StepEnd,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let ended = ActiveModel {
+        status: Set(end.status),
+        exit_code: Set(end.exit_code),
+        signal: Set(end.signal),
+        finished_at: Set(Some(now)),
+        ..ActiveModel::default()
+    };
+    Entity::update_many()
+        .set(ended)
+        .filter(Column::Id.eq(id))
+        .filter(Column::Status.is_in([StepStatus::Pending, StepStatus::Running]))
+        .exec(conn)
+        .await?;
+    Ok(())
+}
+
+/// Ends what a run left open when its deployment leaves `running`.
+pub(super) async fn close(
+    tx: &impl ConnectionTrait,
+    deployment: DeploymentId,
+    fence: i64,
+    transition: &Transition,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let running_becomes = match transition {
+        Transition::Interrupt | Transition::HandBack => StepStatus::Lost,
+        Transition::Cancel { .. } => StepStatus::Cancelled,
+        Transition::Approve
+        | Transition::Reject { .. }
+        | Transition::Start
+        | Transition::Succeed
+        | Transition::Fail(_)
+        | Transition::RetryLater { .. }
+        | Transition::Supersede { .. } => StepStatus::Failed,
+    };
+    for (from, to) in [
+        (StepStatus::Running, running_becomes),
+        (StepStatus::Pending, StepStatus::Skipped),
+    ] {
+        Entity::update_many()
+            .col_expr(Column::Status, Expr::value(to))
+            .col_expr(Column::FinishedAt, Expr::value(now))
+            .filter(Column::DeploymentId.eq(deployment))
+            .filter(Column::Fence.eq(fence))
+            .filter(Column::Status.eq(from))
+            .exec(tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Every step of every run, oldest run first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list(conn: &impl ConnectionTrait, deployment: DeploymentId) -> Result<Vec<Model>> {
+    Ok(Entity::find()
+        .filter(Column::DeploymentId.eq(deployment))
+        .order_by_asc(Column::Fence)
+        .order_by_asc(Column::Position)
+        .all(conn)
+        .await?)
+}
+
+/// The steps of many deployments at once, for lists.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list_many(
+    conn: &impl ConnectionTrait,
+    deployments: &[DeploymentId],
+) -> Result<Vec<Model>> {
+    if deployments.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(Entity::find()
+        .filter(Column::DeploymentId.is_in(deployments.iter().copied()))
+        .order_by_asc(Column::DeploymentId)
+        .order_by_asc(Column::Fence)
+        .order_by_asc(Column::Position)
+        .all(conn)
+        .await?)
+}

@@ -1,0 +1,84 @@
+//! The loops around the duties: each process runs them until it stops.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    reaper::{self, Reaper},
+    rebuild, reconciler,
+};
+use crate::{ctx::Ctx, db, ports::QueueError};
+
+/// How often the queue's health is probed.
+const PROBE: Duration = Duration::from_millis(250);
+
+/// Starts every duty of this process; they end with `stop`.
+pub fn start(ctx: &Ctx, tasks: &TaskTracker, stop: &CancellationToken) {
+    tasks.spawn(stop.clone().run_until_cancelled_owned(probe(ctx.clone())));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(reap(ctx.clone())));
+    tasks.spawn(
+        stop.clone()
+            .run_until_cancelled_owned(reconcile(ctx.clone())),
+    );
+}
+
+/// Probes once, and rebuilds an index that has lost its data.
+pub async fn probe_once(ctx: &Ctx) {
+    let outcome = match ctx.queue.probe().await {
+        Err(QueueError::Lost) => {
+            if let Err(error) = rebuild::run_once(ctx).await {
+                tracing::warn!(error = ?error, "rebuilding the queue failed");
+            }
+            ctx.queue.probe().await
+        }
+        outcome => outcome,
+    };
+    let reason = outcome.as_ref().err().map(ToString::to_string);
+    if ctx.health.record(outcome.is_ok()) {
+        match reason {
+            None => tracing::info!("the queue is healthy"),
+            Some(reason) => tracing::error!(reason, "the queue is unhealthy"),
+        }
+    }
+}
+
+async fn probe(ctx: Ctx) {
+    loop {
+        probe_once(&ctx).await;
+        tokio::time::sleep(PROBE).await;
+    }
+}
+
+async fn reap(ctx: Ctx) {
+    let mut reaper = Reaper::default();
+    loop {
+        if let Err(error) = reaper.run_once(&ctx, Instant::now(), db::now()).await {
+            tracing::warn!(error = ?error, "looking for lost workers failed");
+        }
+        tokio::time::sleep(jittered(reaper::interval(ctx.settings.queue.lease()))).await;
+    }
+}
+
+/// Ratios to the lease: compared every half lease, rows of the last sixth are left alone. That is
+/// 15 s and 5 s for the usual lease of 30 s.
+async fn reconcile(ctx: Ctx) {
+    let lease = ctx.settings.queue.lease();
+    let grace = chrono::Duration::from_std(lease / 6).unwrap_or_default();
+    loop {
+        if ctx.health.is_healthy()
+            && let Err(error) = reconciler::run_once(&ctx, grace, db::now()).await
+        {
+            tracing::warn!(error = ?error, "comparing the queue with the database failed");
+        }
+        tokio::time::sleep(jittered(lease / 2)).await;
+    }
+}
+
+/// Up to a tenth less or more, so that processes started together drift apart.
+fn jittered(base: Duration) -> Duration {
+    let mut byte = [0_u8; 1];
+    // Without randomness the processes stay in step, which costs nothing but some load.
+    let _no_jitter = getrandom::fill(&mut byte);
+    base.mul_f64(0.9 + 0.2 * f64::from(byte[0]) / 255.0)
+}

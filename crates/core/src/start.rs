@@ -1,0 +1,114 @@
+//! What every process does first: settings, hardening, the log, the database and its keys.
+//!
+//! Queue and bus are handed in, because only their own crate knows how to reach them.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    account::first_admin,
+    ctx::Ctx,
+    db::{self, Db},
+    ports::{EventBus, JobQueue},
+    schema,
+    settings::{
+        Settings,
+        load::{Source, environment, load},
+    },
+    vault,
+};
+
+/// Reads and checks the settings.
+///
+/// # Errors
+/// With everything that is wrong with them.
+pub fn settings(config: Option<PathBuf>) -> anyhow::Result<Settings> {
+    let settings = unchecked_settings(config)?;
+    settings.check()?;
+    Ok(settings)
+}
+
+/// Reads the settings of a process that fills some in by itself before they are checked.
+///
+/// # Errors
+/// With everything that is wrong with their form.
+pub fn unchecked_settings(config: Option<PathBuf>) -> anyhow::Result<Settings> {
+    let dir = std::env::current_dir().context("finding the current folder")?;
+    Ok(load(&Source { config, dir }, &environment())?)
+}
+
+/// Keeps this process's memory and environment from others of the same user, and out of core dumps.
+/// Programs that it starts can be looked into as usual, but leave no core dumps either.
+///
+/// # Errors
+/// When the system refuses.
+pub fn harden() -> anyhow::Result<()> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).context("hiding this process's memory")?;
+    setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    )
+    .context("switching core dumps off")
+}
+
+/// Opens the database, which must have this version's schema, and proves the master keys on it.
+///
+/// # Errors
+/// Says what to run or which setting to mend.
+pub async fn open(
+    settings: Settings,
+    queue: Arc<dyn JobQueue>,
+    bus: Arc<dyn EventBus>,
+) -> anyhow::Result<Ctx> {
+    let keys = vault::load::key_ring(&settings.security)?;
+    let db = Db::connect(&settings.database).await?;
+    schema::require_current(&db).await?;
+    vault::service::check_keys(&db, &keys, db::now()).await?;
+    Ok(Ctx::new(db, queue, bus, keys, settings))
+}
+
+/// Makes the first Admin as the environment asks, when there is no account yet.
+///
+/// # Errors
+/// When what it asks for is not acceptable.
+pub async fn first_admin(ctx: &Ctx) -> anyhow::Result<Option<first_admin::FirstAdmin>> {
+    let mut environment = environment();
+    let wanted = first_admin::Wanted {
+        email: environment
+            .remove("SLIPWAY_ADMIN_EMAIL")
+            .filter(|text| !text.is_empty()),
+        password: environment
+            .remove("SLIPWAY_ADMIN_PASSWORD")
+            .filter(|text| !text.is_empty())
+            .map(Into::into),
+    };
+    Ok(first_admin::ensure(ctx, wanted, db::now()).await?)
+}
+
+/// Two tokens: the first is cancelled by the first SIGTERM or SIGINT, the second by the second.
+///
+/// # Errors
+/// When the system gives no signals.
+pub fn signals() -> anyhow::Result<(CancellationToken, CancellationToken)> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (first, second) = (CancellationToken::new(), CancellationToken::new());
+    let tokens = [first.clone(), second.clone()];
+    tokio::spawn(async move {
+        for token in tokens {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            token.cancel();
+        }
+    });
+    Ok((first, second))
+}
