@@ -1,10 +1,10 @@
-//! Connections to Redis: how they are set up, kept alive and closed, and what their errors mean.
+//! Connections to Redis: how they are set up, kept alive and closed.
 //!
 //! The client library's defaults are wrong for a queue: it repeats commands whose answer was lost,
 //! waits for ever while the server is away and keeps any number of commands for later. All of that
 //! is switched off here; callers learn within seconds that a command failed and decide themselves.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, time::Duration};
 
 use fred::{
     clients::Client,
@@ -24,7 +24,7 @@ use slipway_core::{ports::QueueError, settings};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::tls;
+use super::{error::ConnectError, tls};
 use crate::memory::BACKLOG;
 
 /// The longest that one command may take.
@@ -39,38 +39,19 @@ const RECONNECT_MIN_MS: u32 = 100;
 const RECONNECT_MAX_MS: u32 = 2000;
 /// Commands that may wait to be written; more are refused at once.
 const COMMANDS_WAITING_MAX: usize = 1000;
-
-/// Why a connection to Redis cannot work with these settings.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The server refused the account or the password.
-    #[error("Redis refuses redis.username and redis.password: {0}")]
-    Credentials(String),
-    /// The authority file cannot be used.
-    #[error("redis.ca_file {} cannot be used: {reason}", path.display())]
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// TLS is asked for, without an authority file, and the system trusts nobody.
-    #[error("redis.tls is on, but this system has no trusted authorities: set redis.ca_file")]
-    NoSystemRoots,
-    /// TLS cannot be set up.
-    #[error("TLS for redis cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
-    /// The client library refuses the settings.
-    #[error("the redis settings cannot be used: {0}")]
-    Settings(#[from] Error),
-    /// The operating system gives no random bytes.
-    #[error("no random bytes: {0}")]
-    Random(#[from] getrandom::Error),
-}
+/// Changes of a connection's state that its watchers may be behind by.
+const EVENTS_WAITING_MAX: usize = 32;
 
 /// Makes clients that are all set up alike; none is connected yet.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Clients(Config);
+
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The configuration would print the password.
+        f.debug_tuple("Clients").field(&self.0.server).finish()
+    }
+}
 
 impl Clients {
     pub(super) fn new(settings: &settings::Redis) -> Result<Self, ConnectError> {
@@ -98,28 +79,20 @@ impl Clients {
 
     /// A client for commands that answer at once.
     pub(super) fn for_commands(&self) -> Result<Client, Error> {
-        self.build(UNRESPONSIVE, PerformanceConfig::default())
+        self.build(UNRESPONSIVE, EVENTS_WAITING_MAX)
     }
 
     /// A client for one command at a time, which blocks.
     pub(super) fn for_blocking(&self) -> Result<Client, Error> {
-        self.build(UNRESPONSIVE_BLOCKING, PerformanceConfig::default())
+        self.build(UNRESPONSIVE_BLOCKING, EVENTS_WAITING_MAX)
     }
 
     /// A client that listens, with room for bursts of hints.
     pub(super) fn for_hints(&self) -> Result<Client, Error> {
-        let performance = PerformanceConfig {
-            broadcast_channel_capacity: BACKLOG,
-            ..PerformanceConfig::default()
-        };
-        self.build(UNRESPONSIVE, performance)
+        self.build(UNRESPONSIVE, BACKLOG)
     }
 
-    fn build(
-        &self,
-        unresponsive: Duration,
-        performance: PerformanceConfig,
-    ) -> Result<Client, Error> {
+    fn build(&self, unresponsive: Duration, events_waiting_max: usize) -> Result<Client, Error> {
         let keepalive = TcpKeepalive::new()
             .with_time(Duration::from_secs(10))
             .with_interval(Duration::from_secs(5));
@@ -142,7 +115,8 @@ impl Clients {
             })
             .set_performance_config(PerformanceConfig {
                 default_command_timeout: COMMAND_TIMEOUT,
-                ..performance
+                broadcast_channel_capacity: events_waiting_max,
+                ..PerformanceConfig::default()
             })
             .set_policy(ReconnectPolicy::new_exponential(
                 0,
@@ -220,15 +194,6 @@ async fn supervise(client: Client) {
     }
 }
 
-/// Decides whether the first attempt's error is one that waiting cannot cure.
-pub(super) fn judge_first_attempt(error: &Error) -> Result<(), ConnectError> {
-    if *error.kind() == ErrorKind::Auth || error.details().contains("AUTH") {
-        return Err(ConnectError::Credentials(error.details().to_owned()));
-    }
-    tracing::warn!(%error, "Redis does not answer; connecting goes on in the background");
-    Ok(())
-}
-
 /// Logs what would make this server lose or refuse entries later.
 pub(super) async fn warn_of_unsuitable_server(link: &Link) {
     let version = link.client.server_version();
@@ -254,71 +219,9 @@ fn eviction_policy(report: &str) -> Option<&str> {
     lines.find_map(|line| line.strip_prefix("maxmemory_policy:"))
 }
 
-/// Answers that the server gives when it is in no state to work, as opposed to ones that show a
-/// mistake in a script. Inside a script they come wrapped in other text.
-const REFUSALS: [&str; 10] = [
-    "OOM",
-    "READONLY",
-    "MISCONF",
-    "LOADING",
-    "BUSY",
-    "MASTERDOWN",
-    "NOREPLICAS",
-    "CLUSTERDOWN",
-    "NOPERM",
-    "TRYAGAIN",
-];
-
-/// What a failed command means to callers of the ports.
-pub(super) fn queue_error(error: &Error) -> QueueError {
-    let details = error.details();
-    let misunderstood = matches!(
-        error.kind(),
-        ErrorKind::Parse
-            | ErrorKind::Protocol
-            | ErrorKind::InvalidArgument
-            | ErrorKind::InvalidCommand
-            | ErrorKind::NotFound
-    ) || details.starts_with("ERR ");
-    if misunderstood && !REFUSALS.iter().any(|refusal| details.contains(refusal)) {
-        QueueError::Protocol(details.to_owned())
-    } else {
-        QueueError::Unavailable(error.to_string())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_server_that_refuses_writes_counts_as_unavailable() {
-        for details in [
-            "OOM command not allowed when used memory > 'maxmemory'.",
-            "ERR Error running script (call to f_1): @user_script:1: -READONLY You can't write",
-            "MISCONF Redis is configured to save RDB snapshots",
-        ] {
-            let error = queue_error(&Error::new(ErrorKind::Unknown, details));
-            assert!(matches!(error, QueueError::Unavailable(_)), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_mistake_in_a_script_is_not_blamed_on_the_server() {
-        for (kind, details) in [
-            (
-                ErrorKind::Unknown,
-                "ERR Error running script: attempt to call a nil value",
-            ),
-            (
-                ErrorKind::InvalidArgument,
-                "WRONGTYPE Operation against a key",
-            ),
-        ] {
-            let error = queue_error(&Error::new(kind, details));
-            assert!(matches!(error, QueueError::Protocol(_)), "{error}");
-        }
-    }
 
     #[test]
     fn the_eviction_policy_is_read_from_the_report() {

@@ -1,9 +1,10 @@
 //! The Redis implementation of both ports.
 //!
-//! `client` owns connections and what goes wrong with them, `scripts` the protocol's Lua, `queue`
-//! and `events` the ports, `wait` the one command that blocks.
+//! `client` owns connections, `error` knows what goes wrong with them, `scripts` the protocol's
+//! Lua; `queue` and `events` are the ports, `wait` is the one command that blocks.
 
 mod client;
+mod error;
 mod events;
 mod queue;
 mod scripts;
@@ -17,7 +18,7 @@ use slipway_core::settings;
 use crate::{Backends, keys::Keys};
 use client::{Clients, Link};
 
-pub use client::ConnectError;
+pub use error::ConnectError;
 
 /// Connects, and waits for the outcome of the first attempt.
 pub(crate) async fn connect(
@@ -29,7 +30,7 @@ pub(crate) async fn connect(
     let (link, attempt) = Link::open_observed(clients.for_commands()?).await;
     match attempt {
         Ok(()) => client::warn_of_unsuitable_server(&link).await,
-        Err(error) => client::judge_first_attempt(&error)?,
+        Err(error) => error::judge_first_attempt(&error)?,
     }
     let link = Arc::new(link);
     let bus = events::RedisBus::new(Arc::clone(&link), &clients, &keys)?;

@@ -12,8 +12,8 @@ use slipway_core::{
 };
 
 use super::{
-    ConnectError,
     client::{Clients, Link},
+    error::ConnectError,
     scripts::{Reply, Runner, Scripts},
     wait::Waiter,
 };
@@ -75,6 +75,10 @@ fn random_text() -> Result<String, getrandom::Error> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes)?;
     Ok(hex::encode(bytes))
+}
+
+fn nonce() -> Result<String, QueueError> {
+    random_text().map_err(|error| QueueError::Unavailable(error.to_string()))
 }
 
 fn text(text: &str) -> Value {
@@ -277,16 +281,15 @@ impl JobQueue for RedisQueue {
     }
 
     async fn end_rebuild(&self) -> Result<(), QueueError> {
-        let epoch = LeaseToken::random().map_err(|e| QueueError::Unavailable(e.to_string()))?;
-        let args = [text(&self.me), text(epoch.as_str())];
+        let args = [text(&self.me), text(&nonce()?)];
         self.runner.run(&self.scripts.end_rebuild, args).await?;
         Ok(())
     }
 
     async fn probe(&self) -> Result<(), QueueError> {
-        let nonce = LeaseToken::random().map_err(|e| QueueError::Unavailable(e.to_string()))?;
-        let args = [text(nonce.as_str())];
-        self.runner.run(&self.scripts.probe, args).await?;
+        self.runner
+            .run(&self.scripts.probe, [text(&nonce()?)])
+            .await?;
         Ok(())
     }
 
@@ -296,6 +299,6 @@ impl JobQueue for RedisQueue {
 
     async fn depth(&self) -> Result<u64, QueueError> {
         let reply = self.runner.run(&self.scripts.depth, []).await?;
-        u64::try_from(reply.number(0)?).or_else(|_| Err(reply.unexpected()))
+        Ok(reply.number(0)?.unsigned_abs())
     }
 }

@@ -12,7 +12,7 @@ use fred::{
 };
 use slipway_core::ports::QueueError;
 
-use super::client::{Link, queue_error};
+use super::{client::Link, error::queue_error};
 
 macro_rules! scripts {
     ($($name:ident),+ $(,)?) => {

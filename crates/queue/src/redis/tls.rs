@@ -8,7 +8,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-use super::ConnectError;
+use super::error::ConnectError;
 
 /// A client configuration that trusts `ca_file` alone, or the system's authorities without one.
 pub(super) fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, ConnectError> {

@@ -1,11 +1,14 @@
 //! Damage that only Redis can suffer: single keys lost, scripts forgotten, junk in the lists.
 
+use std::time::Duration;
+
 use fred::interfaces::{
     HashesInterface, KeysInterface, ListInterface, LuaInterface, SortedSetsInterface,
 };
 use slipway_core::ports::{Authority, Claimed, Place, QueueError, Released};
+use tokio::time::timeout;
 
-use crate::rig::{LONG, MANY, RawRedis, Rig, entry, on_raw_redis, token};
+use crate::rig::{LONG, MANY, RawRedis, Rig, SOON, entry, on_raw_redis, token};
 
 #[tokio::test]
 async fn repair_frees_a_target_whose_running_entry_has_no_lease() {
@@ -255,6 +258,19 @@ async fn a_token_that_names_a_vanished_entry_claims_another() {
         let _: u64 = raw.client.hdel(raw.key("job"), "1").await.unwrap();
         let claimed = rig.queue.claim(&lease, LONG, MANY).await.unwrap();
         assert_eq!(claimed, Claimed::Entry(entry(2, 2)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wake_token_that_nobody_waits_for_goes_to_another_process() {
+    on_raw_redis(|gone: Rig, raw: RawRedis| async move {
+        let other = raw.backends().await.queue;
+        // The server still blocks for this one when the caller has left.
+        gone.queue.wait_for_work(Duration::from_millis(200)).await;
+        gone.add(&[entry(1, 1)]).await;
+        let waiting = other.wait_for_work(LONG);
+        timeout(SOON, waiting).await.expect("waiting ends");
     })
     .await;
 }

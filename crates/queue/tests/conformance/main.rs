@@ -6,7 +6,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test that cannot go on should stop"
 )]
 
@@ -40,6 +40,7 @@ on_both! {
     order:
         entries_of_one_target_run_one_at_a_time_in_order_of_id,
         targets_take_turns,
+        many_claimers_share_the_work_without_overlap,
         an_entry_is_added_only_once,
         a_full_index_takes_an_entry_only_by_force,
         a_finished_entry_can_be_added_again,

@@ -13,9 +13,9 @@ use slipway_core::{
 };
 use slipway_queue::ConnectError;
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, interval, timeout};
 
-use crate::rig::{DEADLINE, LONG, MANY, entry, settings_from_url, token};
+use crate::rig::{DEADLINE, LONG, MANY, SOON, entry, settings_from_url, token};
 
 /// Shorter than what a caller may be kept waiting by a server that is away.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -77,6 +77,14 @@ impl Server {
         }
     }
 
+    fn signal(&self, signal: &str) {
+        let process = self.process.as_ref().expect("the server runs");
+        let sent = Command::new("kill")
+            .args([signal, &process.id().to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
     fn settings(&self) -> settings::Redis {
         settings_from_url(&format!("redis://127.0.0.1:{}", self.port))
     }
@@ -91,12 +99,13 @@ impl Drop for Server {
 /// Tries until something is there.
 async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + DEADLINE;
+    let mut pace = interval(Duration::from_millis(20));
     loop {
+        pace.tick().await;
         if let Some(found) = attempt().await {
             return found;
         }
         assert!(Instant::now() < deadline, "{what}");
-        sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -169,34 +178,22 @@ async fn work_goes_on_after_an_outage() {
     assert_eq!(received, Received::Event(hint));
 
     queue.enqueue(entry(3, 3), false).await.unwrap();
-    timeout(Duration::from_secs(4), queue.wait_for_work(LONG))
+    timeout(SOON, queue.wait_for_work(LONG))
         .await
         .expect("waiting ends");
 }
 
 #[tokio::test]
 async fn a_server_that_hangs_is_reported_in_time() {
-    let mut server = Server::new(&["--enable-debug-command", "local"]);
+    let mut server = Server::new(&[]);
     server.start().await;
     let backends = slipway_queue::connect(&server.settings()).await.unwrap();
-    let hang = tokio::task::spawn_blocking({
-        let port = server.port.to_string();
-        move || {
-            Command::new("redis-cli")
-                .args(["-p", &port, "DEBUG", "SLEEP", "3"])
-                .stdout(Stdio::null())
-                .status()
-        }
-    });
-    let refused = eventually("the server hangs", async || {
-        let answer = timeout(AT_ONCE, backends.queue.probe())
-            .await
-            .expect("an answer");
-        is_unavailable(&answer).then_some(answer)
-    })
-    .await;
-    assert!(refused.is_err());
-    assert!(hang.await.unwrap().unwrap().success());
+    server.signal("-STOP");
+    let refused = timeout(AT_ONCE, backends.queue.probe())
+        .await
+        .expect("an answer");
+    assert!(is_unavailable(&refused), "{refused:?}");
+    server.signal("-CONT");
     eventually("the queue goes on", async || {
         matches!(backends.queue.probe().await, Err(QueueError::Lost)).then_some(())
     })

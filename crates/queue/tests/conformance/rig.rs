@@ -30,6 +30,8 @@ use slipway_queue::{
 pub(crate) const CAP: usize = 8;
 /// Long enough for any machine to do what a test waits for.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+/// Shorter than the time after which waiting on Redis ends by itself.
+pub(crate) const SOON: Duration = Duration::from_secs(4);
 /// A time that does not pass during a test.
 pub(crate) const LONG: Duration = Duration::from_secs(3600);
 /// Longer than the tests ever run at once.
@@ -54,7 +56,7 @@ impl Rig {
     pub(crate) fn memory() -> Self {
         let queue = Arc::new(MemoryQueue::new(CAP));
         Self {
-            queue: queue.clone(),
+            queue: Arc::<MemoryQueue>::clone(&queue),
             bus: Arc::new(MemoryBus::new()),
             store: Store::Memory(queue),
         }

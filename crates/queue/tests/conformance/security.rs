@@ -2,7 +2,7 @@
 //!
 //! Needs `SLIPWAY_TEST_REDIS_TLS_URL` and `SLIPWAY_TEST_REDIS_CA`.
 
-use std::{env, time::Duration};
+use std::env;
 
 use slipway_core::{
     id::DeploymentId,
@@ -12,7 +12,7 @@ use slipway_core::{
 use slipway_queue::ConnectError;
 use tokio::time::timeout;
 
-use crate::rig::{DEADLINE, LONG, MANY, RawRedis, entry, settings_from_url, token};
+use crate::rig::{DEADLINE, LONG, MANY, RawRedis, SOON, entry, settings_from_url, token};
 
 fn settings() -> settings::Redis {
     let variable = |name: &str| {
@@ -34,7 +34,7 @@ async fn the_whole_protocol_works_over_tls_with_a_private_authority() {
     assert!(queue.begin_rebuild().await.unwrap());
     queue.end_rebuild().await.unwrap();
     queue.enqueue(entry(1, 1), false).await.unwrap();
-    timeout(Duration::from_secs(4), queue.wait_for_work(LONG))
+    timeout(SOON, queue.wait_for_work(LONG))
         .await
         .expect("waiting ends");
     let claimed = queue.claim(&token(), LONG, MANY).await.unwrap();

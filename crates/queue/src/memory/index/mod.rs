@@ -3,6 +3,9 @@
 //! Knows no clock (every call is told the time) and wakes nobody. Where a rule needs a reason, the
 //! scripts give it.
 
+mod rebuild;
+mod repair;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     time::Duration,
@@ -13,9 +16,6 @@ use slipway_core::{
     ports::{Authority, Claimed, Enqueued, Entry, LeaseToken, Place, QueueError, Released},
 };
 use tokio::time::Instant;
-
-/// How long a rebuild may go without a step before another one may begin.
-const REBUILD_LOCK: Duration = Duration::from_secs(15);
 
 /// What a target is doing; a target without a state is idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,28 +157,6 @@ impl Index {
         true
     }
 
-    pub(super) fn repair(&mut self, target: TargetId) -> bool {
-        let right = self.rightful_state(target);
-        let rounds = self
-            .ready
-            .iter()
-            .filter(|listed| **listed == target)
-            .count();
-        let rounds_right = usize::from(right == Some(State::Ready));
-        if self.states.get(&target).copied() == right && rounds == rounds_right {
-            return false;
-        }
-        self.ready.retain(|listed| *listed != target);
-        match right {
-            Some(state) => self.states.insert(target, state),
-            None => self.states.remove(&target),
-        };
-        if right == Some(State::Ready) {
-            self.ready.push_back(target);
-        }
-        true
-    }
-
     pub(super) fn place(&self, id: DeploymentId) -> Place {
         let Some(target) = self.jobs.get(&id) else {
             return Place::Absent;
@@ -213,48 +191,6 @@ impl Index {
             .collect();
         self.listed_up_to = listed.last().map(|entry| entry.id);
         listed
-    }
-
-    pub(super) fn begin_rebuild(&mut self, now: Instant) -> bool {
-        if self.complete || self.rebuilding(now) {
-            return false;
-        }
-        *self = Self {
-            rebuild_until: Some(now + REBUILD_LOCK),
-            ..Self::default()
-        };
-        true
-    }
-
-    pub(super) fn restore(
-        &mut self,
-        entry: Entry,
-        lease: Option<(&LeaseToken, Instant)>,
-        now: Instant,
-    ) -> Result<(), QueueError> {
-        if !self.rebuilding(now) {
-            return Err(QueueError::Lost);
-        }
-        self.rebuild_until = Some(now + REBUILD_LOCK);
-        if !self.jobs.contains_key(&entry.id) {
-            match lease {
-                Some((token, expires)) => self.hold(entry, token, expires),
-                None => self.add(entry),
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn end_rebuild(&mut self, now: Instant) -> Result<(), QueueError> {
-        if self.rebuilding(now) {
-            self.complete = true;
-            self.rebuild_until = None;
-        }
-        self.check()
-    }
-
-    fn rebuilding(&self, now: Instant) -> bool {
-        self.rebuild_until.is_some_and(|until| now < until)
     }
 
     fn add(&mut self, entry: Entry) {
@@ -356,21 +292,6 @@ impl Index {
         if self.states.insert(target, holder) == Some(State::Ready) {
             self.ready.retain(|listed| *listed != target);
         }
-    }
-
-    fn rightful_state(&self, target: TargetId) -> Option<State> {
-        let state = self.states.get(&target).copied();
-        let pick = |ids: Vec<DeploymentId>, holder: fn(DeploymentId) -> State| {
-            let ours = ids
-                .into_iter()
-                .filter(|id| self.jobs.get(id) == Some(&target));
-            let ours: Vec<State> = ours.map(holder).collect();
-            let recorded = ours.iter().copied().find(|held| Some(*held) == state);
-            recorded.or_else(|| ours.first().copied())
-        };
-        pick(self.leases.keys().copied().collect(), State::Busy)
-            .or_else(|| pick(self.delayed.keys().copied().collect(), State::Held))
-            .or_else(|| self.pending.contains_key(&target).then_some(State::Ready))
     }
 }
 

@@ -1,6 +1,6 @@
 //! States that the index cannot reach by itself and must still put right.
 
-use super::*;
+use super::{rebuild::REBUILD_LOCK, *};
 
 const TARGET: TargetId = TargetId(7);
 

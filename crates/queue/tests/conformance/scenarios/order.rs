@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use slipway_core::ports::{Authority, Claimed, Enqueued, Place, Released};
 
-use crate::rig::{CAP, MANY, Rig, entry, token};
+use tokio::task::JoinSet;
+
+use crate::rig::{CAP, LONG, MANY, Rig, entry, token};
 
 pub(crate) async fn entries_of_one_target_run_one_at_a_time_in_order_of_id(rig: Rig) {
     // Lists are walked in pieces of a hundred; ids of different lengths must compare as numbers.
@@ -109,11 +111,7 @@ pub(crate) async fn a_finished_entry_can_be_added_again(rig: Rig) {
     assert_eq!(again, Released::Gone);
 
     rig.add(&[only]).await;
-    let claimed = rig
-        .queue
-        .claim(&lease, crate::rig::LONG, MANY)
-        .await
-        .unwrap();
+    let claimed = rig.queue.claim(&lease, LONG, MANY).await.unwrap();
     assert_eq!(claimed, Claimed::Entry(only));
 }
 
@@ -160,4 +158,34 @@ pub(crate) async fn depth_entries_and_targets_tell_what_there_is(rig: Rig) {
         assert_eq!(page.len(), 3);
         seen.extend(page.into_iter().map(|entry| entry.id));
     }
+}
+
+pub(crate) async fn many_claimers_share_the_work_without_overlap(rig: Rig) {
+    let ids: HashSet<i64> = (1..=60).collect();
+    for id in 1..=60 {
+        rig.add(&[entry(id, id % 20)]).await;
+    }
+    let mut claimers = JoinSet::new();
+    for _ in 0..8 {
+        let rig = rig.clone();
+        claimers.spawn(async move {
+            let mut done = Vec::new();
+            loop {
+                let lease = token();
+                match rig.queue.claim(&lease, LONG, MANY).await.unwrap() {
+                    Claimed::Entry(entry) => {
+                        rig.queue
+                            .finish(entry, &Authority::Lease(lease))
+                            .await
+                            .unwrap();
+                        done.push(entry.id.0);
+                    }
+                    Claimed::Empty(_) | Claimed::Busy => return done,
+                }
+            }
+        });
+    }
+    let done: Vec<i64> = claimers.join_all().await.concat();
+    assert_eq!(done.len(), ids.len());
+    assert_eq!(done.into_iter().collect::<HashSet<_>>(), ids);
 }

@@ -6,26 +6,26 @@ use slipway_core::ports::{Authority, Claimed, Place, QueueError};
 
 use crate::rig::{LONG, MANY, Rig, entry, token};
 
-fn is_lost<T>(answer: Result<T, QueueError>) -> bool {
+fn is_lost<T>(answer: &Result<T, QueueError>) -> bool {
     matches!(answer, Err(QueueError::Lost))
 }
 
 async fn assert_everything_is_lost(rig: &Rig) {
     let (queue, one) = (&rig.queue, entry(1, 1));
     let by = Authority::Database;
-    assert!(is_lost(queue.enqueue(one, true).await));
-    assert!(is_lost(queue.claim(&token(), LONG, MANY).await));
-    assert!(is_lost(queue.finish(one, &by).await));
-    assert!(is_lost(queue.retry(one, &by, Duration::ZERO).await));
-    assert!(is_lost(queue.requeue(one, &by).await));
-    assert!(is_lost(queue.hold(one, &token(), LONG).await));
-    assert!(is_lost(queue.renew(&[(one.id, token())], LONG).await));
-    assert!(is_lost(queue.repair(one.target).await));
-    assert!(is_lost(queue.places(&[one.id]).await));
-    assert!(is_lost(queue.entries(10).await));
-    assert!(is_lost(queue.targets().await));
-    assert!(is_lost(queue.depth().await));
-    assert!(is_lost(queue.probe().await));
+    assert!(is_lost(&queue.enqueue(one, true).await));
+    assert!(is_lost(&queue.claim(&token(), LONG, MANY).await));
+    assert!(is_lost(&queue.finish(one, &by).await));
+    assert!(is_lost(&queue.retry(one, &by, Duration::ZERO).await));
+    assert!(is_lost(&queue.requeue(one, &by).await));
+    assert!(is_lost(&queue.hold(one, &token(), LONG).await));
+    assert!(is_lost(&queue.renew(&[(one.id, token())], LONG).await));
+    assert!(is_lost(&queue.repair(one.target).await));
+    assert!(is_lost(&queue.places(&[one.id]).await));
+    assert!(is_lost(&queue.entries(10).await));
+    assert!(is_lost(&queue.targets().await));
+    assert!(is_lost(&queue.depth().await));
+    assert!(is_lost(&queue.probe().await));
 }
 
 pub(crate) async fn a_new_index_is_lost(rig: Rig) {
@@ -95,11 +95,11 @@ pub(crate) async fn an_index_that_is_not_lost_is_not_rebuilt(rig: Rig) {
 }
 
 pub(crate) async fn restoring_outside_a_rebuild_is_refused(rig: Rig) {
-    assert!(is_lost(rig.queue.restore(entry(1, 1), None).await));
+    assert!(is_lost(&rig.queue.restore(entry(1, 1), None).await));
     assert_eq!(rig.queue.depth().await.unwrap(), 0);
     rig.wipe().await;
-    assert!(is_lost(rig.queue.restore(entry(1, 1), None).await));
-    assert!(is_lost(rig.queue.end_rebuild().await));
+    assert!(is_lost(&rig.queue.restore(entry(1, 1), None).await));
+    assert!(is_lost(&rig.queue.end_rebuild().await));
 }
 
 pub(crate) async fn a_sound_index_needs_no_repair(rig: Rig) {

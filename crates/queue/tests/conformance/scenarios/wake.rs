@@ -5,10 +5,7 @@ use std::{sync::Arc, time::Duration};
 use slipway_core::ports::{Authority, Claimed};
 use tokio::{task::JoinSet, time::timeout};
 
-use crate::rig::{DEADLINE, LONG, Rig, entry, token};
-
-/// Shorter than the time after which waiting on Redis ends by itself.
-const SOON: Duration = Duration::from_secs(4);
+use crate::rig::{DEADLINE, LONG, Rig, SOON, entry, token};
 
 async fn assert_waiting_ends(rig: &Rig) {
     timeout(SOON, rig.queue.wait_for_work(LONG))
