@@ -1,1 +1,6 @@
-//! placeholder
+//! What a deployment does to the world: processes, checkouts, release folders, health checks.
+//!
+//! These parts know neither the database nor the queue; they are told what to do with plain
+//! arguments and answer with plain values.
+
+pub mod exec;
