@@ -4,3 +4,5 @@
 //! arguments and answer with plain values.
 
 pub mod exec;
+pub mod redact;
+pub mod terminal;
