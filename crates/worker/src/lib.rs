@@ -4,5 +4,6 @@
 //! arguments and answer with plain values.
 
 pub mod exec;
+pub mod output;
 pub mod redact;
 pub mod terminal;
