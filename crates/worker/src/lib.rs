@@ -4,6 +4,7 @@
 //! arguments and answer with plain values.
 
 pub mod exec;
+pub mod git;
 pub mod output;
 pub mod redact;
 pub mod terminal;

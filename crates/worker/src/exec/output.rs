@@ -46,6 +46,12 @@ impl Captured {
         &self.bytes
     }
 
+    /// What was kept, without a copy.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// Whether older bytes had to go.
     #[must_use]
     pub fn overflowed(&self) -> bool {

@@ -1,0 +1,298 @@
+//! From a reference to a folder with the files of one commit.
+//!
+//! Each project has a mirror on this machine, brought up to date before every checkout. A mirror
+//! that turns out to be damaged is replaced once; the old one goes only when the new one is there.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    GitError, Options, Remote,
+    command::{Commands, LOCAL_CONFIG, LOCAL_CONFIG_NAME},
+    mirror::{Mirror, failed, remove_tree},
+    run::{ask, is_so, transfer},
+};
+
+/// The repositories of one worker.
+#[derive(Clone, Debug)]
+pub struct GitStore {
+    dir: PathBuf,
+    commands: Commands,
+}
+
+/// What to check out, and for whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The project, whose mirror is used.
+    pub project: i64,
+    /// The deployment.
+    pub deployment: i64,
+    /// Which run of the deployment this is.
+    pub run: u32,
+    /// Where the commits are.
+    pub remote: &'a Remote,
+    /// A branch, else a tag, else a full commit id; `refs/heads/..` and `refs/tags/..` say which.
+    pub reference: &'a str,
+}
+
+/// The files of one commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkout {
+    /// The folder.
+    pub path: PathBuf,
+    /// The full id.
+    pub commit: String,
+    /// The first line of the commit's message. Not ours, so not to be trusted, like the author.
+    pub subject: String,
+    /// The author's name.
+    pub author_name: String,
+    /// The author's mail address.
+    pub author_email: String,
+}
+
+impl GitStore {
+    /// Uses `dir`, the worker's folder, and makes what is missing in it.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn new(dir: &Path, options: Options) -> io::Result<Self> {
+        let home = dir.join("git-home");
+        for folder in [&home, &dir.join("mirrors"), &dir.join("runs")] {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(home.join(LOCAL_CONFIG_NAME), LOCAL_CONFIG)?;
+        let dir = dir.canonicalize()?;
+        let commands = Commands {
+            home: dir.join("git-home"),
+            options,
+        };
+        Ok(Self { dir, commands })
+    }
+
+    /// The folder of one run of a deployment; the checkout is `source` in it.
+    #[must_use]
+    pub fn run_dir(&self, deployment: i64, run: u32) -> PathBuf {
+        self.dir.join("runs").join(format!("{deployment}-{run}"))
+    }
+
+    /// Removes the folder of one run.
+    ///
+    /// # Errors
+    /// When something in it cannot be removed.
+    pub async fn remove_run(&self, deployment: i64, run: u32) -> Result<(), GitError> {
+        remove_tree(&self.run_dir(deployment, run)).await
+    }
+
+    /// Fetches, finds the commit that `request.reference` means now, and writes its files.
+    ///
+    /// # Errors
+    /// See [`GitError`]; after one of them the run's folder may be incomplete.
+    pub async fn checkout(
+        &self,
+        request: Request<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<Checkout, GitError> {
+        let mirror = self.lock(request.project, cancel).await?;
+        let mut renew = false;
+        loop {
+            let is_new = self.update(&mirror, request.remote, renew, cancel).await?;
+            match self.extract(&mirror, request, cancel).await {
+                Err(GitError::Failed(reason)) if !is_new => {
+                    tracing::warn!(project.id = request.project, reason, "renewing the mirror");
+                    renew = true;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// The paths that differ between two commits of a project that were checked out before.
+    ///
+    /// # Errors
+    /// [`GitError::UnknownRef`] when the mirror has one of them no more.
+    pub async fn changed_files(
+        &self,
+        project: i64,
+        [from, to]: [&str; 2],
+        cancel: &CancellationToken,
+    ) -> Result<Vec<String>, GitError> {
+        let mirror = self.lock(project, cancel).await?.repository();
+        for commit in [from, to] {
+            let known =
+                is_commit_id(commit) && self.commit_of(&mirror, commit, cancel).await?.is_some();
+            if !known {
+                return Err(GitError::UnknownRef(commit.to_owned()));
+            }
+        }
+        let answer = ask(&self.commands.changed_files(&mirror, from, to), cancel).await?;
+        let paths = answer
+            .split(|&byte| byte == 0)
+            .filter(|path| !path.is_empty());
+        Ok(paths
+            .map(|path| String::from_utf8_lossy(path).into_owned())
+            .collect())
+    }
+
+    async fn lock(&self, project: i64, cancel: &CancellationToken) -> Result<Mirror, GitError> {
+        Mirror::lock(self.dir.join("mirrors").join(project.to_string()), cancel).await
+    }
+
+    /// Brings the mirror up to date; says whether it is a new one.
+    async fn update(
+        &self,
+        mirror: &Mirror,
+        remote: &Remote,
+        renew: bool,
+        cancel: &CancellationToken,
+    ) -> Result<bool, GitError> {
+        if !renew && mirror.is_of(remote.address()) {
+            mirror.remove_leftovers();
+            let repository = mirror.repository();
+            match transfer(&self.commands.fetch_all(remote, &repository), cancel).await {
+                Ok(()) => {
+                    let tidied = transfer(&self.commands.tidy(&repository), cancel).await;
+                    tidied
+                        .inspect_err(|error| tracing::debug!(%error, "mirror left untidy"))
+                        .ok();
+                    return Ok(false);
+                }
+                Err(GitError::Failed(reason)) => {
+                    tracing::warn!(mirror = %repository.display(), reason, "cannot update");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let incoming = mirror.incoming().await?;
+        transfer(&self.commands.clone_bare(remote, &incoming), cancel).await?;
+        mirror.replace(&incoming, remote.address()).await?;
+        Ok(true)
+    }
+
+    async fn extract(
+        &self,
+        mirror: &Mirror,
+        request: Request<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<Checkout, GitError> {
+        let repository = mirror.repository();
+        let commit = self.resolve(&repository, request, cancel).await?;
+        let description = ask(&self.commands.describe(&repository, &commit), cancel).await?;
+
+        let run_dir = self.run_dir(request.deployment, request.run);
+        let path = run_dir.join("source");
+        remove_tree(&path).await?;
+        fs::create_dir_all(&run_dir).map_err(|error| failed(&run_dir, &error))?;
+        transfer(&self.commands.clone_local(&repository, &path), cancel).await?;
+        transfer(&self.commands.name_origin(&path, request.remote), cancel).await?;
+        transfer(&self.commands.checkout(&path, &commit), cancel).await?;
+
+        let description = String::from_utf8_lossy(&description);
+        let mut fields = description.split('\0').map(str::to_owned);
+        let mut field = || fields.next().unwrap_or_default();
+        let (author_name, author_email, subject) = (field(), field(), field());
+        Ok(Checkout {
+            path,
+            commit,
+            subject,
+            author_name,
+            author_email,
+        })
+    }
+
+    /// The commit that a reference means: a branch, else a tag, else a full commit id.
+    async fn resolve(
+        &self,
+        mirror: &Path,
+        request: Request<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<String, GitError> {
+        for name in reference_names(request.reference) {
+            if is_so(&self.commands.has_reference(mirror, &name), cancel).await? {
+                let commit = self.commit_of(mirror, &name, cancel).await?;
+                return commit.ok_or_else(|| GitError::Failed(format!("{name} has no commit")));
+            }
+        }
+        let unknown = || GitError::UnknownRef(request.reference.to_owned());
+        let id = request.reference.to_ascii_lowercase();
+        if !is_commit_id(&id) {
+            return Err(unknown());
+        }
+        if let Some(commit) = self.commit_of(mirror, &id, cancel).await? {
+            return Ok(commit);
+        }
+        match transfer(
+            &self.commands.fetch_commit(request.remote, mirror, &id),
+            cancel,
+        )
+        .await
+        {
+            Ok(()) => self
+                .commit_of(mirror, &id, cancel)
+                .await?
+                .ok_or_else(unknown),
+            Err(error @ (GitError::Unreachable(_) | GitError::Cancelled)) => Err(error),
+            Err(_) => Err(unknown()),
+        }
+    }
+
+    /// The commit a revision leads to, if the mirror has it.
+    async fn commit_of(
+        &self,
+        mirror: &Path,
+        revision: &str,
+        cancel: &CancellationToken,
+    ) -> Result<Option<String>, GitError> {
+        match ask(&self.commands.commit_of(mirror, revision), cancel).await {
+            Ok(answer) => {
+                let id = String::from_utf8_lossy(&answer).trim().to_owned();
+                Ok(is_commit_id(&id).then_some(id))
+            }
+            Err(GitError::Failed(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The full names that a reference may stand for, the first one first.
+fn reference_names(reference: &str) -> Vec<String> {
+    let is_full = ["refs/heads/", "refs/tags/"]
+        .iter()
+        .any(|root| reference.starts_with(root));
+    if !is_reference_name(reference) {
+        Vec::new()
+    } else if is_full {
+        vec![reference.to_owned()]
+    } else {
+        vec![
+            format!("refs/heads/{reference}"),
+            format!("refs/tags/{reference}"),
+        ]
+    }
+}
+
+/// Git's own rules for names. They also keep out every revision expression (`main~1`, `@{u}`),
+/// because a name must never be able to mean another commit than the one it names.
+fn is_reference_name(name: &str) -> bool {
+    let forbidden = |c: char| c.is_control() || " ~^:?*[\\".contains(c);
+    let component = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && !part.ends_with('.')
+            && !part.ends_with(".lock")
+    };
+    !name.starts_with('-')
+        && !name.contains(forbidden)
+        && !name.contains("..")
+        && !name.contains("@{")
+        && name != "@"
+        && name.split('/').all(component)
+}
+
+/// A full id: a shortened one may become ambiguous with the next commit.
+fn is_commit_id(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
