@@ -7,4 +7,5 @@ pub mod exec;
 pub mod git;
 pub mod output;
 pub mod redact;
+pub mod release;
 pub mod terminal;
