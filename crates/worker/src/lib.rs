@@ -5,6 +5,7 @@
 
 pub mod exec;
 pub mod git;
+pub mod health;
 pub mod output;
 pub mod redact;
 pub mod release;
