@@ -11,7 +11,7 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let mut users = table("users");
+        let mut users = table(manager, "users");
         users
             .col(short("email", 254))
             .col(short("email_key", 254))

@@ -11,7 +11,7 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let mut sessions = table("sessions");
+        let mut sessions = table(manager, "sessions");
         sessions
             .col(integer("user_id"))
             .col(short("token_hash", 64))

@@ -11,7 +11,7 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let mut tokens = table("api_tokens");
+        let mut tokens = table(manager, "api_tokens");
         tokens
             .col(integer("user_id"))
             .col(short("name", 100))

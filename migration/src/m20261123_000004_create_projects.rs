@@ -11,7 +11,7 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let mut projects = table("projects");
+        let mut projects = table(manager, "projects");
         projects
             .col(short("slug", 63))
             .col(short("name", 100))

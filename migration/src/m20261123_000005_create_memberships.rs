@@ -11,7 +11,7 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let mut memberships = table("memberships");
+        let mut memberships = table(manager, "memberships");
         memberships
             .col(integer("project_id"))
             .col(integer("user_id"))

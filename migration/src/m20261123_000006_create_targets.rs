@@ -11,7 +11,7 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let mut targets = table("targets");
+        let mut targets = table(manager, "targets");
         targets
             .col(integer("project_id"))
             .col(short("slug", 63))

@@ -11,7 +11,7 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let mut variables = table("variables");
+        let mut variables = table(manager, "variables");
         variables
             .col(integer("project_id"))
             .col(optional(integer("target_id")))

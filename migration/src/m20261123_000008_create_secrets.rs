@@ -11,7 +11,7 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let mut secrets = table("secrets");
+        let mut secrets = table(manager, "secrets");
         secrets
             .col(integer("project_id"))
             .col(optional(integer("target_id")))

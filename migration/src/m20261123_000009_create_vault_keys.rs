@@ -11,7 +11,7 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let mut keys = table("vault_keys");
+        let mut keys = table(manager, "vault_keys");
         keys.col(integer("key_version"))
             .col(short("algorithm", 32))
             .col(bytes("nonce", 12))

@@ -11,7 +11,7 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let mut deployments = table("deployments");
+        let mut deployments = table(manager, "deployments");
         deployments
             .col(integer("project_id"))
             .col(integer("target_id"))

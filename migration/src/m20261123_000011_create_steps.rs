@@ -11,7 +11,7 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let mut steps = table("steps");
+        let mut steps = table(manager, "steps");
         steps
             .col(integer("deployment_id"))
             .col(integer("fence"))

@@ -11,7 +11,7 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let mut chunks = table("log_chunks");
+        let mut chunks = table(manager, "log_chunks");
         chunks
             .col(integer("deployment_id"))
             .col(integer("last_line"))

@@ -11,7 +11,7 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let mut releases = table("releases");
+        let mut releases = table(manager, "releases");
         releases
             .col(integer("target_id"))
             .col(integer("deployment_id"))

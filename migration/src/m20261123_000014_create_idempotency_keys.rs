@@ -11,7 +11,7 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let mut keys = table("idempotency_keys");
+        let mut keys = table(manager, "idempotency_keys");
         keys.col(integer("project_id"))
             .col(integer("user_id"))
             .col(short("key", 255))

@@ -11,7 +11,7 @@ pub(crate) struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let mut gate = table("queue_gate");
+        let mut gate = table(manager, "queue_gate");
         gate.col(integer("admitted"));
         manager.create_table(gate).await?;
         let row = Query::insert()

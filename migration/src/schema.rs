@@ -6,21 +6,22 @@
 use sea_orm_migration::{prelude::*, sea_orm::DatabaseBackend};
 
 /// A new table in the one form that all of ours have.
-pub(crate) fn table(name: &'static str) -> TableCreateStatement {
-    Table::create()
-        .table(name)
-        .if_not_exists()
-        .engine("InnoDB")
-        .character_set("utf8mb4")
-        .collate("utf8mb4_bin")
-        .col(
-            ColumnDef::new("id")
-                .big_integer()
-                .not_null()
-                .auto_increment()
-                .primary_key(),
-        )
-        .to_owned()
+pub(crate) fn table(manager: &SchemaManager<'_>, name: &'static str) -> TableCreateStatement {
+    let mut table = Table::create().table(name).if_not_exists().to_owned();
+    if manager.get_database_backend() == DatabaseBackend::MySql {
+        table
+            .engine("InnoDB")
+            .character_set("utf8mb4")
+            .collate("utf8mb4_bin");
+    }
+    table.col(
+        ColumnDef::new("id")
+            .big_integer()
+            .not_null()
+            .auto_increment()
+            .primary_key(),
+    );
+    table
 }
 
 /// A 64-bit integer.

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use secrecy::ExposeSecret as _;
 use slipway_api::run;
-use slipway_core::{account::first_admin::FirstAdmin, start, telemetry};
+use slipway_core::{account::first_admin::FirstAdmin, recovery::duties::Duties, start, telemetry};
 
 /// Slipway's API server.
 #[derive(Debug, Parser)]
@@ -35,10 +35,13 @@ async fn main() -> anyhow::Result<()> {
     let (stop, now) = start::signals()?;
     let listener = run::bind(&ctx)?;
     tracing::info!(address = %listener.local_addr()?, "listening");
-    tokio::select! {
+    let duties = Duties::start(&ctx).await;
+    let served = tokio::select! {
         served = run::serve(ctx, listener, stop) => served,
         () = now.cancelled() => Ok(()),
-    }
+    };
+    duties.end().await;
+    served
 }
 
 /// The generated password is shown here and never again, so it goes past the log.

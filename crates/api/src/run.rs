@@ -1,10 +1,10 @@
-//! Serving: the duties, the server and the service manager's watchdog, until told to stop.
+//! Serving: the server and the service manager's watchdog, until told to stop.
 
 use std::net::TcpListener;
 
 use anyhow::Context as _;
 use sd_notify::NotifyState;
-use slipway_core::{ctx::Ctx, recovery::duties};
+use slipway_core::ctx::Ctx;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::server::{State, build};
@@ -25,9 +25,6 @@ pub fn bind(ctx: &Ctx) -> anyhow::Result<TcpListener> {
 /// When the server cannot start or breaks off.
 pub async fn serve(ctx: Ctx, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
     let tasks = TaskTracker::new();
-    // Known before the first request, so that a healthy queue is not refused for a moment.
-    duties::probe_once(&ctx).await;
-    duties::start(&ctx, &tasks, &stop);
     let server = build(State::new(ctx, stop.clone())?, listener)?;
     let handle = server.handle();
     let stopping = stop.clone();

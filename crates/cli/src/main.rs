@@ -1,1 +1,46 @@
-fn main() {}
+//! `slipway`: everything in one process (`up`), and the tools of an installation.
+
+mod keys;
+mod migrate;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Deployments with an audit trail, a queue and secrets.
+#[derive(Debug, Parser)]
+#[command(name = "slipway", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything in one process, with nothing else installed
+    Up(up::Arguments),
+    /// Bring the database to this version's schema
+    Migrate(migrate::Arguments),
+    /// Make keys
+    #[command(subcommand)]
+    Keys(keys::Command),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Up(arguments) => up::run(arguments).await,
+        Command::Migrate(arguments) => migrate::run(arguments).await,
+        Command::Keys(command) => keys::run(&command),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The last word to the person at the terminal; there may be no log yet.
+            let mut out = std::io::stderr().lock();
+            let _closed = std::io::Write::write_fmt(&mut out, format_args!("slipway: {error:#}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}

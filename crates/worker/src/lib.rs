@@ -1,12 +1,16 @@
 //! What a deployment does to the world: processes, checkouts, release folders, health checks.
 //!
-//! These parts know neither the database nor the queue; they are told what to do with plain
-//! arguments and answer with plain values.
+//! [`runner`] takes deployments and [`deploy`] runs one; below them lie parts that know neither the
+//! database nor the queue, are told what to do with plain arguments and answer with plain values.
 
+pub mod deploy;
 pub mod exec;
 pub mod git;
 pub mod health;
+pub mod lease;
 pub mod output;
 pub mod redact;
 pub mod release;
+pub mod runner;
+pub mod start;
 pub mod terminal;

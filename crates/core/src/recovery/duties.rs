@@ -13,14 +13,34 @@ use crate::{ctx::Ctx, db, ports::QueueError};
 /// How often the queue's health is probed.
 const PROBE: Duration = Duration::from_millis(250);
 
-/// Starts every duty of this process; they end with `stop`.
-pub fn start(ctx: &Ctx, tasks: &TaskTracker, stop: &CancellationToken) {
-    tasks.spawn(stop.clone().run_until_cancelled_owned(probe(ctx.clone())));
-    tasks.spawn(stop.clone().run_until_cancelled_owned(reap(ctx.clone())));
-    tasks.spawn(
-        stop.clone()
-            .run_until_cancelled_owned(reconcile(ctx.clone())),
-    );
+/// The duties of one process.
+#[derive(Debug)]
+pub struct Duties {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Duties {
+    /// Probes the queue, so that its health is known from the first request on, and starts the
+    /// loops.
+    pub async fn start(ctx: &Ctx) -> Self {
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        probe_once(ctx).await;
+        tasks.spawn(stop.clone().run_until_cancelled_owned(probe(ctx.clone())));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(reap(ctx.clone())));
+        tasks.spawn(
+            stop.clone()
+                .run_until_cancelled_owned(reconcile(ctx.clone())),
+        );
+        Self { tasks, stop }
+    }
+
+    /// Ends the loops.
+    pub async fn end(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
 }
 
 /// Probes once, and rebuilds an index that has lost its data.

@@ -32,11 +32,13 @@ pub struct Request<'a> {
     /// The deployment.
     pub deployment: i64,
     /// Which run of the deployment this is.
-    pub run: u32,
+    pub run: i64,
     /// Where the commits are.
     pub remote: &'a Remote,
     /// A branch, else a tag, else a full commit id; `refs/heads/..` and `refs/tags/..` say which.
     pub reference: &'a str,
+    /// The commit that an earlier run took for the reference, which may mean another one by now.
+    pub pinned: Option<&'a str>,
 }
 
 /// The files of one commit.
@@ -46,6 +48,8 @@ pub struct Checkout {
     pub path: PathBuf,
     /// The full id.
     pub commit: String,
+    /// The branch that the reference named; none if it was a tag or an id.
+    pub branch: Option<String>,
     /// The first line of the commit's message. Not ours, so not to be trusted, like the author.
     pub subject: String,
     /// The author's name.
@@ -75,7 +79,7 @@ impl GitStore {
 
     /// The folder of one run of a deployment; the checkout is `source` in it.
     #[must_use]
-    pub fn run_dir(&self, deployment: i64, run: u32) -> PathBuf {
+    pub fn run_dir(&self, deployment: i64, run: i64) -> PathBuf {
         self.dir.join("runs").join(format!("{deployment}-{run}"))
     }
 
@@ -83,7 +87,7 @@ impl GitStore {
     ///
     /// # Errors
     /// When something in it cannot be removed.
-    pub async fn remove_run(&self, deployment: i64, run: u32) -> Result<(), GitError> {
+    pub async fn remove_run(&self, deployment: i64, run: i64) -> Result<(), GitError> {
         remove_tree(&self.run_dir(deployment, run)).await
     }
 
@@ -179,7 +183,7 @@ impl GitStore {
         cancel: &CancellationToken,
     ) -> Result<Checkout, GitError> {
         let repository = mirror.repository();
-        let commit = self.resolve(&repository, request, cancel).await?;
+        let (commit, branch) = self.resolve_pinned(&repository, request, cancel).await?;
         let description = ask(&self.commands.describe(&repository, &commit), cancel).await?;
 
         let run_dir = self.run_dir(request.deployment, request.run);
@@ -197,23 +201,52 @@ impl GitStore {
         Ok(Checkout {
             path,
             commit,
+            branch,
             subject,
             author_name,
             author_email,
         })
     }
 
-    /// The commit that a reference means: a branch, else a tag, else a full commit id.
+    /// The pinned commit, with the branch that the reference names if it still does.
+    async fn resolve_pinned(
+        &self,
+        mirror: &Path,
+        request: Request<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<(String, Option<String>), GitError> {
+        let named = self.resolve(mirror, request, cancel).await;
+        let Some(reference) = request.pinned else {
+            return named;
+        };
+        let branch = match named {
+            Ok((_, branch)) => branch,
+            Err(GitError::UnknownRef(_)) => None,
+            Err(error) => return Err(error),
+        };
+        let pinned = Request {
+            reference,
+            ..request
+        };
+        let (commit, _) = self.resolve(mirror, pinned, cancel).await?;
+        Ok((commit, branch))
+    }
+
+    /// The commit that a reference means, and the branch if it is one: a branch, else a tag, else a
+    /// full commit id.
     async fn resolve(
         &self,
         mirror: &Path,
         request: Request<'_>,
         cancel: &CancellationToken,
-    ) -> Result<String, GitError> {
+    ) -> Result<(String, Option<String>), GitError> {
         for name in reference_names(request.reference) {
             if is_so(&self.commands.has_reference(mirror, &name), cancel).await? {
                 let commit = self.commit_of(mirror, &name, cancel).await?;
-                return commit.ok_or_else(|| GitError::Failed(format!("{name} has no commit")));
+                let commit =
+                    commit.ok_or_else(|| GitError::Failed(format!("{name} has no commit")))?;
+                let branch = name.strip_prefix("refs/heads/").map(ToOwned::to_owned);
+                return Ok((commit, branch));
             }
         }
         let unknown = || GitError::UnknownRef(request.reference.to_owned());
@@ -222,7 +255,7 @@ impl GitStore {
             return Err(unknown());
         }
         if let Some(commit) = self.commit_of(mirror, &id, cancel).await? {
-            return Ok(commit);
+            return Ok((commit, None));
         }
         match transfer(
             &self.commands.fetch_commit(request.remote, mirror, &id),
@@ -230,10 +263,10 @@ impl GitStore {
         )
         .await
         {
-            Ok(()) => self
-                .commit_of(mirror, &id, cancel)
-                .await?
-                .ok_or_else(unknown),
+            Ok(()) => {
+                let commit = self.commit_of(mirror, &id, cancel).await?;
+                Ok((commit.ok_or_else(unknown)?, None))
+            }
             Err(error @ (GitError::Unreachable(_) | GitError::Cancelled)) => Err(error),
             Err(_) => Err(unknown()),
         }

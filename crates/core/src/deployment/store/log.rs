@@ -96,7 +96,7 @@ impl Chunk {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn append(conn: &impl ConnectionTrait, chunk: Chunk) -> Result<bool> {
+pub async fn append(conn: &impl ConnectionTrait, chunk: &Chunk) -> Result<bool> {
     if chunk.count == 0 {
         return Ok(true);
     }
@@ -110,7 +110,7 @@ pub async fn append(conn: &impl ConnectionTrait, chunk: Chunk) -> Result<bool> {
         chunk.first.into(),
         chunk.step.into(),
         chunk.written_at.into(),
-        chunk.body.into(),
+        chunk.body.as_str().into(),
         chunk.deployment.into(),
         chunk.fence.into(),
         Status::Running.as_str().into(),

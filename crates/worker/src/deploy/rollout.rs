@@ -1,0 +1,300 @@
+//! Bringing the build to its target: ship, prepare, switch, and take it back if it does not work.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use slipway_core::{
+    db,
+    deployment::{
+        reason::Code,
+        store::{claim::is_current, release},
+    },
+    id::DeploymentId,
+    pipeline::Health as HealthSetting,
+};
+
+use super::{
+    Stop,
+    source::Source,
+    steps::{Place, Steps},
+};
+use crate::{
+    health::{Health, HealthCheck},
+    release::{Activation, ReleaseError, Releases, Ticket},
+};
+
+/// Steps of Slipway's own before the switch and with it.
+const SHIP_AND_ACTIVATE: usize = 2;
+
+/// Makes the build live on its target, or runs what a pipeline without a build does there.
+pub(super) async fn roll_out(steps: &mut Steps<'_>, source: Option<&Source>) -> Result<(), Stop> {
+    let folder = PathBuf::from(&steps.assignment.target.path);
+    let Some(source) = source else {
+        let made = tokio::fs::create_dir_all(&folder).await;
+        made.map_err(|error| unusable(&folder, &error))?;
+        let place = Place {
+            folder: &folder,
+            source: None,
+            release: None,
+        };
+        return prove(steps, place).await;
+    };
+    let row = &steps.assignment.row;
+    let ticket = Ticket {
+        fence: row.fence,
+        deployment: row.id.0,
+    };
+    let path = folder.clone();
+    let releases = Arc::new(blocking(move || Releases::open(&path)).await?);
+    let release = releases.release_path(row.id.0);
+    let previous = go_live(steps, &releases, ticket, source).await?;
+    let place = Place {
+        folder: &release,
+        source: Some(source),
+        release: Some(&release),
+    };
+    let proven = prove(steps, place).await;
+    match proven {
+        Ok(()) => {
+            prune(steps, &releases, ticket, previous).await;
+            Ok(())
+        }
+        Err(stop) => Err(take_back(steps, &releases, ticket, previous, stop).await),
+    }
+}
+
+/// Ships, runs the release steps and switches. Answers what was live before.
+async fn go_live(
+    steps: &mut Steps<'_>,
+    releases: &Arc<Releases>,
+    ticket: Ticket,
+    source: &Source,
+) -> Result<Option<i64>, Stop> {
+    let assignment = steps.assignment;
+    let pipeline = &assignment.pipeline;
+    let own = Arc::clone(releases);
+    let is_live = blocking(move || own.active()).await? == Some(ticket.deployment);
+    if is_live {
+        // An earlier run got this far; a live release must not be touched.
+        steps
+            .journal
+            .note("The release is live already, from an earlier run.")
+            .await;
+        steps
+            .skip(SHIP_AND_ACTIVATE + pipeline.release.len())
+            .await?;
+    } else {
+        let (own, from) = (Arc::clone(releases), source.path.clone());
+        let (artifact, shared) = (pipeline.artifact.clone(), pipeline.activate.shared.clone());
+        let shipped = blocking(move || {
+            let release = own.ship(&ticket, &from, artifact.as_deref())?;
+            own.link_shared(&ticket, &shared)?;
+            Ok(release)
+        });
+        let release = steps.own(shipped).await?;
+        let place = Place {
+            folder: &release,
+            source: Some(source),
+            release: Some(&release),
+        };
+        steps.commands(&pipeline.release, place).await?;
+    }
+    let activation = if is_live {
+        switch(steps, releases, ticket).await?
+    } else {
+        let (shop, journal) = (steps.shop, steps.journal);
+        let (halt, row) = (steps.halt, &assignment.row);
+        let own = Arc::clone(releases);
+        steps
+            .own(async move {
+                let is_ours = is_current(&shop.ctx.db, row.id, row.fence).await?;
+                if halt.is_cancelled() || !is_ours {
+                    return Err(Stop::Halted);
+                }
+                let activation = blocking(move || own.activate(&ticket, ticket.deployment)).await?;
+                journal
+                    .note(&format!("Release {} is live.", ticket.deployment))
+                    .await;
+                Ok(activation)
+            })
+            .await?
+    };
+    let (Activation::Switched { previous } | Activation::AlreadyActive { previous }) = activation;
+    record_live(steps, source).await?;
+    Ok(previous)
+}
+
+/// Takes the ticket of a release that is live already, so that an older run is shut out.
+async fn switch(
+    steps: &Steps<'_>,
+    releases: &Arc<Releases>,
+    ticket: Ticket,
+) -> Result<Activation, Stop> {
+    let row = &steps.assignment.row;
+    if !is_current(&steps.shop.ctx.db, row.id, row.fence).await? {
+        return Err(Stop::Halted);
+    }
+    let own = Arc::clone(releases);
+    blocking(move || own.activate(&ticket, ticket.deployment)).await
+}
+
+async fn record_live(steps: &Steps<'_>, source: &Source) -> Result<(), Stop> {
+    let row = &steps.assignment.row;
+    let tx = steps.shop.ctx.db.begin().await?;
+    release::set_live(&tx, row.target_id, row.id, Some(&source.commit), db::now()).await?;
+    tx.commit()
+        .await
+        .map_err(slipway_core::error::Error::from)?;
+    Ok(())
+}
+
+/// Runs what follows the switch and asks whether the result works.
+async fn prove(steps: &mut Steps<'_>, place: Place<'_>) -> Result<(), Stop> {
+    let pipeline = &steps.assignment.pipeline;
+    steps.commands(&pipeline.after, place).await?;
+    let Some(health) = &pipeline.health else {
+        return Ok(());
+    };
+    let (halt, journal) = (steps.halt, steps.journal);
+    steps
+        .own(async {
+            match check(health).run(halt).await {
+                Health::Healthy { attempts } => {
+                    journal
+                        .note(&format!("Healthy after {attempts} request(s)."))
+                        .await;
+                    Ok(())
+                }
+                Health::Unhealthy(why) => {
+                    let text = format!(
+                        "{} did not answer {} in {} attempts: {why}.",
+                        health.url, health.expect, health.attempts
+                    );
+                    Err(Stop::failed(Code::HealthCheckFailed, text))
+                }
+                Health::Cancelled => Err(Stop::Halted),
+            }
+        })
+        .await
+}
+
+fn check(health: &HealthSetting) -> HealthCheck {
+    HealthCheck {
+        url: health.url.clone(),
+        expect: health.expect,
+        attempts_max: health.attempts,
+        interval: health.interval,
+        timeout: health.timeout,
+    }
+}
+
+/// Puts the release before back, if the pipeline wants that and there is one; says so in the reason.
+async fn take_back(
+    steps: &Steps<'_>,
+    releases: &Arc<Releases>,
+    ticket: Ticket,
+    previous: Option<i64>,
+    stop: Stop,
+) -> Stop {
+    // A run that is handed back goes on elsewhere, with the release that is live now.
+    let is_over = matches!(stop, Stop::Failed(_)) || steps.is_cancelled();
+    let Some(previous) =
+        previous.filter(|_| is_over && steps.assignment.pipeline.rollback_on_failure)
+    else {
+        return stop;
+    };
+    let own = Arc::clone(releases);
+    let outcome = match blocking(move || own.restore(&ticket, previous)).await {
+        Ok(()) => {
+            if let Err(error) = record_restored(steps, previous).await {
+                tracing::warn!(error = ?error, "a restored release was not recorded");
+            }
+            format!("Release {previous} was put back.")
+        }
+        Err(Stop::Failed(reason)) => {
+            format!("Release {previous} could not be put back: {}", reason.text)
+        }
+        Err(Stop::Halted) => return stop,
+    };
+    steps.journal.note(&outcome).await;
+    match stop {
+        Stop::Failed(reason) => Stop::failed(reason.code, format!("{} {outcome}", reason.text)),
+        Stop::Halted => Stop::Halted,
+    }
+}
+
+async fn record_restored(
+    steps: &Steps<'_>,
+    previous: i64,
+) -> Result<(), slipway_core::error::Error> {
+    let row = &steps.assignment.row;
+    let tx = steps.shop.ctx.db.begin().await?;
+    let restored = Some(DeploymentId(previous));
+    release::set_restored(&tx, row.target_id, row.id, restored).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Removes old releases. What cannot be removed is no reason to fail a deployment that is live.
+async fn prune(steps: &Steps<'_>, releases: &Arc<Releases>, ticket: Ticket, previous: Option<i64>) {
+    let own = Arc::clone(releases);
+    let keep = usize::try_from(steps.assignment.pipeline.activate.keep).unwrap_or(usize::MAX);
+    let protect: Vec<i64> = previous.into_iter().collect();
+    let pruned = match blocking(move || own.prune(&ticket, keep, &protect)).await {
+        Ok(pruned) => pruned,
+        Err(Stop::Failed(reason)) => {
+            return steps
+                .journal
+                .note(&format!("Old releases were kept: {}", reason.text))
+                .await;
+        }
+        Err(Stop::Halted) => return,
+    };
+    for failed in &pruned.failed {
+        steps.journal.note(&format!("Not removed: {failed}")).await;
+    }
+    let removed: Vec<DeploymentId> = pruned.removed.into_iter().map(DeploymentId).collect();
+    let conn = steps.shop.ctx.db.writer();
+    let target = steps.assignment.target.id;
+    if let Err(error) = release::set_pruned(conn, target, &removed).await {
+        tracing::warn!(error = ?error, "removed releases were not recorded");
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ReleaseError> + Send + 'static,
+) -> Result<T, Stop> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome.map_err(|error| explain(&error)),
+        Err(panicked) => {
+            tracing::error!(error = ?panicked, "work on a release folder panicked");
+            Err(Stop::failed(
+                Code::Internal,
+                "Slipway failed while it changed the release.",
+            ))
+        }
+    }
+}
+
+fn explain(error: &ReleaseError) -> Stop {
+    let code = match error {
+        ReleaseError::StaleFence(_) => Code::StaleFence,
+        ReleaseError::Refused(_) | ReleaseError::Damaged(_) | ReleaseError::Live(_) => {
+            Code::ConfigurationInvalid
+        }
+        ReleaseError::Locked | ReleaseError::NoRelease(_) | ReleaseError::Io { .. } => {
+            Code::TargetUnusable
+        }
+    };
+    Stop::failed(code, format!("The target's folder: {error}."))
+}
+
+fn unusable(folder: &Path, error: &std::io::Error) -> Stop {
+    let text = format!(
+        "The target's folder {} cannot be used: {error}.",
+        folder.display()
+    );
+    Stop::failed(Code::TargetUnusable, text)
+}

@@ -1,0 +1,318 @@
+//! The steps of a run, one after the other, each with its row, its output and its end.
+
+use std::{future::Future, path::Path, vec};
+
+use slipway_core::{
+    db,
+    deployment::{
+        reason::Code,
+        run::Assignment,
+        step::{Phase, StepStatus},
+        store::step::{self, PlannedStep, RunKey, StepEnd},
+    },
+    id::StepId,
+    pipeline::{Facts, OnFailure, Step},
+    ports::Event,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Stop, Workshop, environment, log::Journal, source::Source};
+use crate::{
+    exec::{self, Limits, Outcome},
+    lease::Signals,
+};
+
+/// The host of everything that runs on the worker's own machine.
+const LOCAL: &str = "local";
+
+/// The steps of one run.
+pub(super) struct Steps<'a> {
+    pub(super) shop: &'a Workshop,
+    pub(super) assignment: &'a Assignment,
+    pub(super) journal: &'a Journal,
+    pub(super) halt: &'a CancellationToken,
+    signals: &'a Signals,
+    rows: vec::IntoIter<StepId>,
+}
+
+/// Where a step works, and with what.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) folder: &'a Path,
+    pub(super) source: Option<&'a Source>,
+    pub(super) release: Option<&'a Path>,
+}
+
+impl<'a> Steps<'a> {
+    /// Writes down what the run is going to do.
+    pub(super) async fn plan(
+        shop: &'a Workshop,
+        assignment: &'a Assignment,
+        journal: &'a Journal,
+        control: (&'a CancellationToken, &'a Signals),
+    ) -> Result<Self, Stop> {
+        let (halt, signals) = control;
+        let row = &assignment.row;
+        let run = RunKey {
+            deployment: row.id,
+            fence: row.fence,
+            attempt: row.attempt,
+        };
+        let planned = planned(assignment);
+        let rows = step::plan(shop.ctx.db.writer(), run, &planned).await?;
+        shop.ctx.bus.publish(Event::Changed(row.id)).await;
+        let rows: Vec<StepId> = rows.into_iter().map(|row| row.id).collect();
+        Ok(Self {
+            shop,
+            assignment,
+            journal,
+            halt,
+            signals,
+            rows: rows.into_iter(),
+        })
+    }
+
+    /// Whether somebody has asked for the deployment to stop.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.signals.cancelled.is_cancelled() && !self.signals.lost.is_cancelled()
+    }
+
+    fn next(&mut self) -> Result<StepId, Stop> {
+        let next = self.rows.next();
+        next.ok_or_else(|| slipway_core::db::broken("a step has no row").into())
+    }
+
+    /// Does one of Slipway's own steps.
+    pub(super) async fn own<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, Stop>>,
+    ) -> Result<T, Stop> {
+        let id = self.next()?;
+        self.begin(id).await?;
+        let _sink = self.journal.begin_step(id).await;
+        let outcome = work.await;
+        if let Err(Stop::Failed(reason)) = &outcome {
+            self.journal.note(&reason.text).await;
+        }
+        self.journal.end_step().await;
+        let status = match &outcome {
+            Ok(_) => StepStatus::Succeeded,
+            Err(Stop::Failed(_)) => StepStatus::Failed,
+            Err(Stop::Halted) => StepStatus::Cancelled,
+        };
+        self.end(
+            id,
+            StepEnd {
+                status,
+                exit_code: None,
+                signal: None,
+            },
+        )
+        .await?;
+        outcome
+    }
+
+    /// Leaves steps out that were done by an earlier run.
+    pub(super) async fn skip(&mut self, count: usize) -> Result<(), Stop> {
+        for _ in 0..count {
+            let id = self.next()?;
+            self.end(id, skipped()).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs the steps that turn the checkout into what is shipped.
+    pub(super) async fn build(&mut self, source: Option<&Source>) -> Result<(), Stop> {
+        let Some(source) = source else {
+            return Ok(());
+        };
+        let place = Place {
+            folder: &source.path,
+            source: Some(source),
+            release: None,
+        };
+        self.commands(&self.assignment.pipeline.build, place).await
+    }
+
+    /// Runs commands of the pipeline.
+    pub(super) async fn commands(
+        &mut self,
+        steps: &'a [Step],
+        place: Place<'_>,
+    ) -> Result<(), Stop> {
+        for step in steps {
+            let outcome = self.command(step, place).await;
+            match outcome {
+                Err(Stop::Failed(reason)) if step.on_failure == OnFailure::Continue => {
+                    let text = format!("{} The pipeline goes on all the same.", reason.text);
+                    self.journal.note(&text).await;
+                }
+                outcome => outcome?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn command(&mut self, step: &Step, place: Place<'_>) -> Result<(), Stop> {
+        let id = self.next()?;
+        if self.halt.is_cancelled() {
+            return Err(Stop::Halted);
+        }
+        match self.is_wanted(step, place.source) {
+            Ok(true) => {}
+            Ok(false) => {
+                let text = format!(
+                    "Step {} is left out: its condition does not hold.",
+                    step.name
+                );
+                self.journal.note(&text).await;
+                return self.end(id, skipped()).await;
+            }
+            Err(text) => {
+                self.begin(id).await?;
+                let status = StepStatus::Failed;
+                self.end(
+                    id,
+                    StepEnd {
+                        status,
+                        exit_code: None,
+                        signal: None,
+                    },
+                )
+                .await?;
+                return Err(Stop::failed(Code::PipelineInvalid, text));
+            }
+        }
+        self.begin(id).await?;
+        let mut sink = self.journal.begin_step(id).await;
+        let base = &self.shop.base_environment;
+        let command =
+            environment::command(step, self.assignment, base, place.source, place.release)
+                .dir(place.folder);
+        let limits = Limits {
+            idle_timeout: step.idle_timeout,
+            ..Limits::new(step.timeout)
+        };
+        let outcome = exec::run(&command, &limits, self.halt, &mut sink).await;
+        self.journal.end_step().await;
+        self.end(id, step_end(&outcome)).await?;
+        verdict(step, outcome)
+    }
+
+    fn is_wanted(&self, step: &Step, source: Option<&Source>) -> Result<bool, String> {
+        let Some(condition) = &step.when else {
+            return Ok(true);
+        };
+        let row = &self.assignment.row;
+        let facts = Facts {
+            ref_name: row.ref_name.as_deref().unwrap_or_default(),
+            branch: source.and_then(|source| source.branch.as_deref()),
+            target: &self.assignment.target.slug,
+            trigger: row.trigger_kind.as_str(),
+            changed: source.and_then(|source| source.changed.as_deref()),
+        };
+        condition
+            .evaluate(&facts)
+            .map_err(|error| format!("The condition of step {} failed: {error}.", step.name))
+    }
+
+    async fn begin(&self, id: StepId) -> Result<(), Stop> {
+        step::begin(self.shop.ctx.db.writer(), id, db::now()).await?;
+        self.shop
+            .ctx
+            .bus
+            .publish(Event::Changed(self.assignment.row.id))
+            .await;
+        Ok(())
+    }
+
+    async fn end(&self, id: StepId, end: StepEnd) -> Result<(), Stop> {
+        step::end(self.shop.ctx.db.writer(), id, end, db::now()).await?;
+        self.shop
+            .ctx
+            .bus
+            .publish(Event::Changed(self.assignment.row.id))
+            .await;
+        Ok(())
+    }
+}
+
+/// What a run is going to do, in order.
+fn planned(assignment: &Assignment) -> Vec<PlannedStep> {
+    let pipeline = &assignment.pipeline;
+    let own = |phase: Phase, name: &str| PlannedStep {
+        phase,
+        name: name.to_owned(),
+        host: LOCAL.to_owned(),
+    };
+    let commands = |phase: Phase, steps: &[Step]| -> Vec<PlannedStep> {
+        steps.iter().map(|step| own(phase, &step.name)).collect()
+    };
+    let mut planned = Vec::new();
+    if pipeline.needs_checkout() {
+        planned.push(own(Phase::Checkout, "checkout"));
+        planned.extend(commands(Phase::Build, &pipeline.build));
+        planned.push(own(Phase::Release, "ship"));
+        planned.extend(commands(Phase::Release, &pipeline.release));
+        planned.push(own(Phase::Activate, "activate"));
+    }
+    planned.extend(commands(Phase::After, &pipeline.after));
+    if pipeline.health.is_some() {
+        planned.push(own(Phase::Health, "health"));
+    }
+    planned
+}
+
+fn skipped() -> StepEnd {
+    StepEnd {
+        status: StepStatus::Skipped,
+        exit_code: None,
+        signal: None,
+    }
+}
+
+fn step_end(outcome: &Outcome) -> StepEnd {
+    let (status, exit_code, signal) = match outcome {
+        Outcome::Exited(0) => (StepStatus::Succeeded, Some(0), None),
+        Outcome::Exited(code) => (StepStatus::Failed, Some(i64::from(*code)), None),
+        Outcome::Signalled(signal) => (StepStatus::Failed, None, Some(i64::from(*signal))),
+        Outcome::TimedOut | Outcome::IdleTimedOut | Outcome::NotStarted(_) => {
+            (StepStatus::Failed, None, None)
+        }
+        Outcome::Cancelled => (StepStatus::Cancelled, None, None),
+    };
+    StepEnd {
+        status,
+        exit_code,
+        signal,
+    }
+}
+
+fn verdict(step: &Step, outcome: Outcome) -> Result<(), Stop> {
+    let name = &step.name;
+    match outcome {
+        Outcome::Exited(0) => Ok(()),
+        Outcome::Exited(code) => Err(Stop::failed(
+            Code::StepFailed,
+            format!("Step {name} exited with code {code}."),
+        )),
+        Outcome::Signalled(signal) => Err(Stop::failed(
+            Code::StepFailed,
+            format!("Step {name} was ended by signal {signal}."),
+        )),
+        Outcome::TimedOut => {
+            let text = format!("Step {name} took longer than {:?}.", step.timeout);
+            Err(Stop::failed(Code::StepTimeout, text))
+        }
+        Outcome::IdleTimedOut => {
+            let limit = step.idle_timeout.unwrap_or_default();
+            let text = format!("Step {name} printed nothing for {limit:?}.");
+            Err(Stop::failed(Code::StepTimeout, text))
+        }
+        Outcome::NotStarted(why) => Err(Stop::failed(
+            Code::TargetUnusable,
+            format!("Step {name} could not start: {why}."),
+        )),
+        Outcome::Cancelled => Err(Stop::Halted),
+    }
+}

@@ -1,0 +1,200 @@
+//! Keeping the leases of the deployments that this worker runs.
+//!
+//! The keeper has a thread, a runtime and a database connection of its own, so that a busy or stuck
+//! worker still renews. A lease that was lost, or that could not be renewed for two thirds of its
+//! time, is given up here before anybody else may take it: by the monotonic clock, counted from the
+//! moment the last successful renewal was sent.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use slipway_core::{
+    ctx::Ctx,
+    db::Db,
+    deployment::store::claim::{Renewed, renew},
+    id::DeploymentId,
+    ports::LeaseToken,
+};
+use tokio_util::sync::CancellationToken;
+
+/// The leases of one worker. Cloning it is cheap.
+#[derive(Clone, Debug)]
+pub struct Keeper {
+    held: Arc<Mutex<HashMap<DeploymentId, Held>>>,
+    lease: Duration,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    token: LeaseToken,
+    signals: Signals,
+    renewed: Instant,
+}
+
+/// What can happen to a run from outside.
+#[derive(Clone, Debug, Default)]
+pub struct Signals {
+    /// The deployment is not ours any more: stop everything and write nothing.
+    pub lost: CancellationToken,
+    /// Somebody wants the deployment to stop.
+    pub cancelled: CancellationToken,
+}
+
+/// One lease; dropping it ends its renewal.
+#[derive(Debug)]
+pub struct Lease {
+    keeper: Keeper,
+    id: DeploymentId,
+    /// What can happen to the run from outside.
+    pub signals: Signals,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.keeper.lock().remove(&self.id);
+    }
+}
+
+impl Keeper {
+    /// Starts the thread that renews. It ends with `stop`.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(ctx: &Ctx, stop: CancellationToken) -> anyhow::Result<Self> {
+        let keeper = Self {
+            held: Arc::default(),
+            lease: ctx.settings.queue.lease(),
+        };
+        let (own, ctx) = (keeper.clone(), ctx.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("starting the runtime that renews leases")?;
+        thread::Builder::new()
+            .name("leases".to_owned())
+            .spawn(move || runtime.block_on(stop.run_until_cancelled(own.run(ctx))))
+            .context("starting the thread that renews leases")?;
+        Ok(keeper)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<DeploymentId, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to renew the lease of a deployment that was claimed at `claimed`.
+    #[must_use]
+    pub fn keep(&self, id: DeploymentId, token: LeaseToken, claimed: Instant) -> Lease {
+        let signals = Signals::default();
+        let held = Held {
+            token,
+            signals: signals.clone(),
+            renewed: claimed,
+        };
+        self.lock().insert(id, held);
+        Lease {
+            keeper: self.clone(),
+            id,
+            signals,
+        }
+    }
+
+    /// Passes on that somebody wants a deployment to stop, if this worker runs it.
+    pub fn cancel(&self, id: DeploymentId) {
+        if let Some(held) = self.lock().get(&id) {
+            held.signals.cancelled.cancel();
+        }
+    }
+
+    async fn run(self, ctx: Ctx) {
+        let tick = self.lease / 30;
+        let mut database = None;
+        let mut due = Instant::now();
+        loop {
+            if Instant::now() >= due && !self.lock().is_empty() {
+                if self.renew_all(&ctx, &mut database).await {
+                    due = Instant::now() + self.lease / 3;
+                } else {
+                    due = Instant::now() + tick;
+                }
+            }
+            self.give_up();
+            tokio::time::sleep(tick).await;
+        }
+    }
+
+    /// Renews every lease once; false if that has to be tried again soon.
+    async fn renew_all(&self, ctx: &Ctx, database: &mut Option<Db>) -> bool {
+        let sent = Instant::now();
+        let leases: Vec<(DeploymentId, LeaseToken)> = self
+            .lock()
+            .iter()
+            .map(|(id, held)| (*id, held.token.clone()))
+            .collect();
+        let tokens: Vec<LeaseToken> = leases.iter().map(|(_, token)| token.clone()).collect();
+        let renewal = async {
+            let db = match database.take() {
+                Some(db) => db,
+                None => Db::connect(&ctx.settings.database).await?,
+            };
+            let renewed = renew(&db, &tokens, self.lease).await?;
+            // Kept only after success: a broken connection is replaced by a new one.
+            *database = Some(db);
+            anyhow::Ok(renewed)
+        };
+        match tokio::time::timeout(self.lease / 3, renewal).await {
+            Ok(Ok(renewed)) => self.take_in(&leases, &renewed, sent),
+            Ok(Err(error)) => {
+                tracing::warn!(error = ?error, "leases could not be renewed");
+                return false;
+            }
+            Err(_elapsed) => {
+                tracing::warn!("renewing leases took too long");
+                return false;
+            }
+        }
+        // The index only follows; what it does not learn now the reconciler tells it.
+        if let Ok(Err(error)) =
+            tokio::time::timeout(self.lease / 10, ctx.queue.renew(&leases, self.lease)).await
+        {
+            tracing::debug!(error = %error, "the queue's leases were not renewed");
+        }
+        true
+    }
+
+    fn take_in(&self, asked: &[(DeploymentId, LeaseToken)], renewed: &[Renewed], sent: Instant) {
+        let mut held = self.lock();
+        for (id, token) in asked {
+            let Some(own) = held.get_mut(id).filter(|own| own.token == *token) else {
+                continue;
+            };
+            match renewed.iter().find(|renewed| renewed.id == *id) {
+                Some(renewed) => {
+                    own.renewed = sent;
+                    if renewed.cancel {
+                        own.signals.cancelled.cancel();
+                    }
+                }
+                None => own.signals.lost.cancel(),
+            }
+        }
+    }
+
+    /// Gives up what was not renewed for two thirds of a lease: the rest is the time in which its
+    /// processes have to be dead.
+    fn give_up(&self) {
+        for (id, held) in self.lock().iter() {
+            if held.renewed.elapsed() > self.lease * 2 / 3 && !held.signals.lost.is_cancelled() {
+                tracing::error!(
+                    deployment.id = id.0,
+                    "giving up a lease that was not renewed"
+                );
+                held.signals.lost.cancel();
+            }
+        }
+    }
+}

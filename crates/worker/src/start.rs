@@ -1,0 +1,130 @@
+//! A worker process, or the worker inside `slipway up`: everything around the loop.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::Context as _;
+use sd_notify::NotifyState;
+use slipway_core::{
+    ctx::Ctx, deployment::store::claim::is_current, id::DeploymentId, settings::load::environment,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    deploy::{INHERITED, Workshop},
+    git::{GitStore, Options},
+    lease::Keeper,
+    runner::Runner,
+};
+
+/// What git needs of the worker's environment to reach a network through a proxy.
+const GIT_ENVIRONMENT: [&str; 6] = [
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+];
+
+/// A worker that is ready to run. `stop` ends its lease keeper; `hand_back` makes its runs stop.
+///
+/// # Errors
+/// When its folder cannot be used, or a thread cannot be started.
+pub fn prepare(
+    ctx: &Ctx,
+    stop: CancellationToken,
+    hand_back: CancellationToken,
+) -> anyhow::Result<Runner> {
+    let dir = &ctx.settings.worker.dir;
+    fs::create_dir_all(dir)
+        .with_context(|| format!("making the worker's folder {} (worker.dir)", dir.display()))?;
+    let environment = environment();
+    let inherited = |names: &[&str]| {
+        let known = environment
+            .iter()
+            .filter(|(name, _)| names.contains(&name.as_str()));
+        known
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect::<BTreeMap<_, _>>()
+    };
+    let options = Options {
+        environment: inherited(&GIT_ENVIRONMENT),
+        ..Options::default()
+    };
+    let shop = Workshop {
+        git: GitStore::new(dir, options)
+            .with_context(|| format!("preparing the worker's folder {}", dir.display()))?,
+        name: name()?,
+        base_environment: inherited(&INHERITED),
+        hand_back,
+        ctx: ctx.clone(),
+    };
+    Ok(Runner::new(shop, Keeper::start(ctx, stop)?))
+}
+
+/// The host's name and something random: a name that is used twice could not be told from the one
+/// that was lost.
+fn name() -> anyhow::Result<String> {
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    let mut bytes = [0_u8; 4];
+    getrandom::fill(&mut bytes)?;
+    let host: String = host.chars().take(100).collect();
+    Ok(format!("{host}-{}", hex::encode(bytes)))
+}
+
+/// Takes and runs deployments until `stop`, then drains; `now` ends the patience.
+///
+/// # Errors
+/// When the worker cannot start.
+pub async fn serve(
+    ctx: &Ctx,
+    stop: CancellationToken,
+    now: CancellationToken,
+) -> anyhow::Result<()> {
+    // Leases go on while running deployments are waited for.
+    let over = CancellationToken::new();
+    let _over = over.clone().drop_guard();
+    let runner = prepare(ctx, over.clone(), now)?;
+    sweep(ctx).await;
+    // Without a service manager there is nobody to tell.
+    let _no_manager = sd_notify::notify(&[NotifyState::Ready]);
+    tokio::spawn(over.run_until_cancelled_owned(feed_watchdog()));
+    runner.run(&stop).await;
+    Ok(())
+}
+
+async fn feed_watchdog() {
+    let Some(period) = sd_notify::watchdog_enabled() else {
+        return std::future::pending().await;
+    };
+    loop {
+        let _no_manager = sd_notify::notify(&[NotifyState::Watchdog]);
+        tokio::time::sleep(period / 3).await;
+    }
+}
+
+/// Removes the folders of runs that are over, which a killed worker could not. Other workers of
+/// this machine may use the same folder, so the database says which ones are over.
+async fn sweep(ctx: &Ctx) {
+    let Ok(entries) = fs::read_dir(ctx.settings.worker.dir.join("runs")) else {
+        return;
+    };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let Some((deployment, fence)) = run_of(&path) else {
+            continue;
+        };
+        if let Ok(false) = is_current(&ctx.db, deployment, fence).await
+            && let Err(error) = fs::remove_dir_all(&path)
+        {
+            tracing::warn!(path = %path.display(), error = %error, "an old run was not removed");
+        }
+    }
+}
+
+fn run_of(path: &Path) -> Option<(DeploymentId, i64)> {
+    let (deployment, fence) = path.file_name()?.to_str()?.split_once('-')?;
+    Some((deployment.parse().ok()?, fence.parse().ok()?))
+}
