@@ -20,7 +20,7 @@ use slipway_core::{
     ports::{Authority, Claimed, Entry, Event, LeaseToken, QueueError, Received},
     project::policy::RetryPolicy,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -42,6 +42,8 @@ pub struct Runner {
     keeper: Keeper,
     permits: Arc<Semaphore>,
     runs: TaskTracker,
+    /// Something ended here: there may be work, or work that is due sooner than was known.
+    ended: Arc<Notify>,
 }
 
 /// A deployment that this worker has claimed.
@@ -60,6 +62,7 @@ impl Runner {
         Self {
             permits: Arc::new(Semaphore::new(permits as usize)),
             runs: TaskTracker::new(),
+            ended: Arc::default(),
             shop,
             keeper,
         }
@@ -83,8 +86,11 @@ impl Runner {
                 Took::Again => drop(permit),
                 Took::Nothing(wait) => {
                     drop(permit);
-                    let waiting = self.ctx().queue.wait_for_work(wait);
-                    let _stopped = stop.run_until_cancelled(waiting).await;
+                    tokio::select! {
+                        () = self.ctx().queue.wait_for_work(wait) => {}
+                        () = self.ended.notified() => {}
+                        () = stop.cancelled() => {}
+                    }
                 }
                 Took::Blocked(pause) => {
                     drop(permit);
@@ -254,6 +260,7 @@ impl Runner {
             ),
         }
         drop(permit);
+        self.ended.notify_one();
     }
 
     /// Writes how a run ended, trying as long as the lease is ours, and tells the index.

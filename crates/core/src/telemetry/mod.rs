@@ -98,6 +98,9 @@ where
     ))
 }
 
+/// What a plain level does not show of libraries that speak at each routine step.
+const QUIET: &str = "sea_orm_migration=warn,actix_server=warn,";
+
 /// The filter that a level stands for.
 pub(crate) fn filter(level: &str) -> Result<EnvFilter, LevelError> {
     // The parser takes any bare word for a target, so that a mistyped level would switch all off.
@@ -105,7 +108,9 @@ pub(crate) fn filter(level: &str) -> Result<EnvFilter, LevelError> {
     if let Some(unknown) = level.split(',').find(bare) {
         return Err(LevelError::Unknown(unknown.trim().to_owned()));
     }
-    Ok(EnvFilter::builder().parse(level)?)
+    // Libraries that report each routine step at `info`; a filter that names targets says it all.
+    let quiet = if level.contains('=') { "" } else { QUIET };
+    Ok(EnvFilter::builder().parse(format!("{quiet}{level}"))?)
 }
 
 #[cfg(test)]
