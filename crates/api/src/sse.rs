@@ -157,7 +157,19 @@ impl Viewer {
         })
     }
 
+    /// Learns the names of steps that began after they were last read.
+    async fn learn_names(&mut self, lines: &[LogLine]) -> Result<(), Ended> {
+        let steps = || lines.iter().filter_map(|line| line.step);
+        if steps().all(|step| self.names.contains_key(&step)) {
+            return Ok(());
+        }
+        let detail = deployment::service::get(&self.ctx, &self.actor, self.id).await;
+        self.names = step_names(&self.read(detail)?);
+        Ok(())
+    }
+
     async fn send_lines(&mut self, lines: &[LogLine]) -> Result<(), Ended> {
+        self.learn_names(lines).await?;
         for line in lines.iter().filter(|line| line.number > self.sent) {
             let view = LineView::new(line.clone(), &self.names);
             let data = sse::Data::new(json(&view))
