@@ -1,8 +1,10 @@
 //! `slipway`: everything in one process (`up`), and the tools of an installation.
 
+mod data;
 mod keys;
 mod migrate;
 mod up;
+mod user;
 
 use std::process::ExitCode;
 
@@ -22,6 +24,9 @@ enum Command {
     Up(up::Arguments),
     /// Bring the database to this version's schema
     Migrate(migrate::Arguments),
+    /// Look after accounts
+    #[command(subcommand)]
+    User(user::Command),
     /// Make keys
     #[command(subcommand)]
     Keys(keys::Command),
@@ -32,6 +37,7 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Up(arguments) => up::run(arguments).await,
         Command::Migrate(arguments) => migrate::run(arguments).await,
+        Command::User(command) => user::run(command).await,
         Command::Keys(command) => keys::run(&command),
     };
     match outcome {

@@ -19,7 +19,7 @@ use slipway_core::{
 use slipway_worker::exec::{self, Captured, Command, Limits, Outcome};
 use tokio_util::sync::CancellationToken;
 
-use super::data::DataFolder;
+use crate::data::DataFolder;
 
 const PROJECT: &str = "demo";
 const TARGET: &str = "local";

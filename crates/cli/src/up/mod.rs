@@ -1,7 +1,6 @@
 //! `slipway up`: API, worker and pages in one process, on SQLite and a queue in memory unless the
 //! configuration says otherwise.
 
-mod data;
 mod demo;
 
 use std::{io::Write as _, path::PathBuf};
@@ -10,17 +9,12 @@ use anyhow::Context as _;
 use clap::Args;
 use secrecy::ExposeSecret as _;
 use slipway_core::{
-    account::first_admin::FirstAdmin,
-    ctx::Ctx,
-    db::Db,
-    recovery::duties::Duties,
-    schema,
-    settings::{Dialect, Settings},
-    start, telemetry,
+    account::first_admin::FirstAdmin, ctx::Ctx, db::Db, recovery::duties::Duties, schema,
+    settings::Settings, start, telemetry,
 };
 use tokio_util::sync::CancellationToken;
 
-use data::DataFolder;
+use crate::data::DataFolder;
 
 /// What `up` takes.
 #[derive(Debug, Args)]
@@ -45,6 +39,7 @@ pub(crate) struct Arguments {
 /// When something cannot start; the message says what to do.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let folder = DataFolder::open(arguments.data)?;
+    let _lock = folder.lock()?;
     let settings = settings(&folder, arguments.port, arguments.config)?;
     start::harden()?;
     telemetry::start(&settings.logging)?;
@@ -91,20 +86,7 @@ fn settings(
     if let Some(port) = port {
         settings.server.port = port;
     }
-    if settings.database.dialect == Dialect::Sqlite && settings.database.path.is_none() {
-        settings.database.path = Some(folder.database());
-    }
-    let security = &mut settings.security;
-    if security.encryption_key.is_none() && security.encryption_key_file.is_none() {
-        security.encryption_key_file = Some(folder.key("encryption.key")?);
-    }
-    if security.session_secret.is_none() && security.session_secret_file.is_none() {
-        security.session_secret_file = Some(folder.key("session.key")?);
-    }
-    if settings.worker.dir.as_os_str() == data::SYSTEM_WORKER_DIR {
-        settings.worker.dir = folder.worker();
-    }
-    settings.repositories.local_paths.push(folder.demo());
+    folder.complete(&mut settings)?;
     settings.check()?;
     Ok(settings)
 }

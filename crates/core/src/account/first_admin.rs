@@ -82,7 +82,7 @@ pub async fn ensure(ctx: &Ctx, wanted: Wanted, now: DateTime<Utc>) -> Result<Opt
 }
 
 /// 26 letters and digits that are not mistaken for each other: 130 bits.
-fn generate() -> Result<SecretString> {
+pub(super) fn generate() -> Result<SecretString> {
     const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let mut bytes = [0_u8; 26];
     getrandom::fill(&mut bytes)?;

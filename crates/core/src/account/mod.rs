@@ -1,5 +1,6 @@
 //! Accounts: who signs in, and how they prove who they are.
 
+pub mod console;
 pub mod entity;
 pub mod first_admin;
 pub mod password;

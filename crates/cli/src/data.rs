@@ -1,4 +1,4 @@
-//! The data folder: made once, private to its owner, used by one process at a time.
+//! The data folder of `slipway up`: made once, private to its owner, run on by one process at a time.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
@@ -9,24 +9,32 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use secrecy::ExposeSecret as _;
-use slipway_core::{settings::load::environment, vault::key::MasterKey};
+use slipway_core::{
+    settings::{Dialect, Settings, load::environment},
+    vault::key::MasterKey,
+};
 
 /// What `worker.dir` is unless it is configured; `up` uses its own folder instead.
-pub(super) const SYSTEM_WORKER_DIR: &str = "/var/lib/slipway/worker";
+const SYSTEM_WORKER_DIR: &str = "/var/lib/slipway/worker";
 
 /// The data folder, locked.
 #[derive(Debug)]
-pub(super) struct DataFolder {
+pub(crate) struct DataFolder {
     path: PathBuf,
-    _lock: File,
+}
+
+/// The right to run on a data folder, for as long as it is kept.
+#[derive(Debug)]
+pub(crate) struct DataLock {
+    _file: File,
 }
 
 impl DataFolder {
     /// Opens the folder, and makes it where it is missing.
     ///
     /// # Errors
-    /// When it cannot be used, or another process uses it.
-    pub(super) fn open(path: Option<PathBuf>) -> anyhow::Result<Self> {
+    /// When it cannot be used.
+    pub(crate) fn open(path: Option<PathBuf>) -> anyhow::Result<Self> {
         let path = match path {
             Some(path) => path,
             None => default_path()?,
@@ -38,31 +46,53 @@ impl DataFolder {
             .create(&path)
             .with_context(context)?;
         let path = path.canonicalize().with_context(context)?;
-        let lock = OpenOptions::new()
+        Ok(Self { path })
+    }
+
+    /// Takes the folder for this process alone.
+    ///
+    /// # Errors
+    /// When another process has it.
+    pub(crate) fn lock(&self) -> anyhow::Result<DataLock> {
+        let file = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
             .mode(0o600)
-            .open(path.join("lock"))
-            .with_context(context)?;
-        if lock.try_lock().is_err() {
+            .open(self.path.join("lock"))
+            .with_context(|| format!("locking the data folder {}", self.path.display()))?;
+        if file.try_lock().is_err() {
             bail!(
                 "another `slipway up` is using the data folder {}",
-                path.display()
+                self.path.display()
             );
         }
-        Ok(Self { path, _lock: lock })
+        Ok(DataLock { _file: file })
     }
 
-    pub(super) fn database(&self) -> PathBuf {
-        self.path.join("slipway.db")
+    /// Fills in what the settings leave open.
+    ///
+    /// # Errors
+    /// When a key cannot be made.
+    pub(crate) fn complete(&self, settings: &mut Settings) -> anyhow::Result<()> {
+        if settings.database.dialect == Dialect::Sqlite && settings.database.path.is_none() {
+            settings.database.path = Some(self.path.join("slipway.db"));
+        }
+        let security = &mut settings.security;
+        if security.encryption_key.is_none() && security.encryption_key_file.is_none() {
+            security.encryption_key_file = Some(self.key("encryption.key")?);
+        }
+        if security.session_secret.is_none() && security.session_secret_file.is_none() {
+            security.session_secret_file = Some(self.key("session.key")?);
+        }
+        if settings.worker.dir.as_os_str() == SYSTEM_WORKER_DIR {
+            settings.worker.dir = self.path.join("worker");
+        }
+        settings.repositories.local_paths.push(self.demo());
+        Ok(())
     }
 
-    pub(super) fn worker(&self) -> PathBuf {
-        self.path.join("worker")
-    }
-
-    pub(super) fn demo(&self) -> PathBuf {
+    pub(crate) fn demo(&self) -> PathBuf {
         self.path.join("demo")
     }
 
@@ -70,7 +100,7 @@ impl DataFolder {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) fn key(&self, name: &str) -> anyhow::Result<PathBuf> {
+    fn key(&self, name: &str) -> anyhow::Result<PathBuf> {
         let folder = self.path.join("keys");
         DirBuilder::new()
             .recursive(true)
@@ -137,9 +167,10 @@ mod tests {
     fn a_folder_has_one_user_at_a_time() {
         let place = tempfile::tempdir().unwrap();
         let path = Some(place.path().join("data"));
-        let first = DataFolder::open(path.clone()).unwrap();
-        assert!(DataFolder::open(path.clone()).is_err());
+        let folder = DataFolder::open(path).unwrap();
+        let first = folder.lock().unwrap();
+        assert!(folder.lock().is_err());
         drop(first);
-        assert!(DataFolder::open(path).is_ok());
+        assert!(folder.lock().is_ok());
     }
 }

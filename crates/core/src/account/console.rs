@@ -1,0 +1,70 @@
+//! Accounts from the machine's own command line, by whoever may read the database anyway:
+//! system-only.
+
+use chrono::{DateTime, Utc};
+use sea_orm::ActiveValue::Set;
+use secrecy::SecretString;
+
+use super::{
+    entity::user,
+    first_admin::generate,
+    password::Password,
+    service::{NewUser, insert_user},
+    sign_in::email_key,
+    store,
+};
+use crate::{
+    access::SystemRole,
+    ctx::Ctx,
+    error::{Error, Result},
+    field::{DisplayName, Email},
+};
+
+/// Creates an account with a generated password, which is answered this once.
+///
+/// # Errors
+/// A conflict when the address is taken.
+pub async fn create(
+    ctx: &Ctx,
+    email: Email,
+    name: DisplayName,
+    role: SystemRole,
+    now: DateTime<Utc>,
+) -> Result<SecretString> {
+    let (plain, password) = generated()?;
+    let input = NewUser {
+        email,
+        name,
+        role,
+        password,
+    };
+    insert_user(ctx, input, now).await?;
+    Ok(plain)
+}
+
+/// Gives an account a generated password, which is answered this once, and ends its sessions. A
+/// disabled account stays disabled.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn reset_password(ctx: &Ctx, email: &str, now: DateTime<Utc>) -> Result<SecretString> {
+    let found = store::find_user_by_email(ctx.db.writer(), &email_key(email)).await?;
+    let user = found.ok_or(Error::NotFound("user"))?;
+    let (plain, password) = generated()?;
+    let values = user::ActiveModel {
+        password_hash: Set(ctx.passwords.hash(password).await?),
+        updated_at: Set(now),
+        ..user::ActiveModel::default()
+    };
+    let tx = ctx.db.begin().await?;
+    store::update_user(&tx, user.id, values).await?;
+    store::delete_sessions(&tx, user.id).await?;
+    tx.commit().await?;
+    Ok(plain)
+}
+
+fn generated() -> Result<(SecretString, Password)> {
+    let plain = generate()?;
+    let password = Password::new(plain.clone()).map_err(|error| Error::Internal(error.into()))?;
+    Ok((plain, password))
+}
