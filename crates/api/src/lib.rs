@@ -3,6 +3,7 @@
 //! The only crate that knows actix-web, status codes and HTML. Handlers parse, call one use case of
 //! core, and render; they hold no rules of their own.
 
+pub mod assets;
 pub mod auth;
 pub mod error;
 pub mod extract;

@@ -82,7 +82,7 @@ pub fn describe() -> serde_json::Result<openapi::Document> {
 /// The routes that the document describes.
 fn described(service: &mut ServiceConfig<'_>) {
     service
-        .service(scope::scope("/api/v1").configure(json::routes))
+        .service(scope("/api/v1").configure(json::routes))
         .configure(json::health::routes);
 }
 

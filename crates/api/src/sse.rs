@@ -33,21 +33,23 @@ const WAITING: usize = 256;
 pub type Events = Sse<tokio_stream::adapters::Map<ReceiverStream<sse::Event>, Wrap>>;
 type Wrap = fn(sse::Event) -> Result<sse::Event, Infallible>;
 
-/// The line after which a viewer wants to go on; 0 is the beginning.
+/// The line after which a viewer wants to go on; 0 is the beginning. A browser cannot send the
+/// header when it first connects, so the address may say `after`; once it reconnects the header is
+/// the newer of the two.
 ///
 /// # Errors
-/// The header is not a number.
-pub fn last_event_id(request: &HttpRequest) -> Result<i64, Error> {
-    let Some(header) = request.headers().get("Last-Event-ID") else {
-        return Ok(0);
+/// One of them is not the number of a line.
+pub fn resume_after(request: &HttpRequest, after: Option<i64>) -> Result<i64, Error> {
+    let (name, number) = match request.headers().get("Last-Event-ID") {
+        Some(header) => {
+            let text = header.to_str().ok().map(str::trim);
+            ("Last-Event-ID", text.and_then(|text| text.parse().ok()))
+        }
+        None => ("after", Some(after.unwrap_or_default())),
     };
-    let number = header
-        .to_str()
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
     number
         .filter(|number| *number >= 0)
-        .ok_or_else(|| Error::invalid("Last-Event-ID", "must be the number of a line"))
+        .ok_or_else(|| Error::invalid(name, "must be the number of a line"))
 }
 
 /// Follows a deployment for one viewer.

@@ -150,21 +150,31 @@ fn text(
     })
 }
 
+/// Where a live stream begins.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct Resume {
+    /// Only lines after this number, unless `Last-Event-ID` says otherwise.
+    after: Option<i64>,
+}
+
 /// Live events: `log` (with the line's number as event id), `step`, `status`, and `end` when
-/// nothing more will come. `Last-Event-ID` continues after a line.
+/// nothing more will come. `Last-Event-ID` or `after` continues after a line.
 #[utoipa::path(tag = "deployments",
-    params(("id" = i64, Path), ("Last-Event-ID" = Option<i64>, Header)),
-    responses((status = 200, content_type = "text/event-stream"), (status = 401), (status = 404)))]
+    params(("id" = i64, Path), ("Last-Event-ID" = Option<i64>, Header), Resume),
+    responses((status = 200, content_type = "text/event-stream"), (status = 401), (status = 404),
+    (status = 422)))]
 #[get("/deployments/{id}/events")]
 async fn events(
     ctx: Data<Ctx>,
     tails: Data<Tails>,
     SignedIn(actor): SignedIn,
     id: Path<DeploymentId>,
-    request: HttpRequest,
+    (request, resume): (HttpRequest, Query<Resume>),
 ) -> Result<impl Responder, Problem> {
     let id = id.into_inner();
     deployment::service::get(&ctx, &actor, id).await?;
-    let after = sse::last_event_id(&request)?;
+    let after = sse::resume_after(&request, resume.after)?;
     Ok(sse::follow(&ctx, &tails, actor, id, after))
 }

@@ -1,0 +1,100 @@
+//! What surrounds every page: the bar with its links, and who is signed in.
+
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use askama::Template;
+use slipway_core::access::SystemRole;
+
+use super::visitor::Visitor;
+use crate::error::Problem;
+
+/// The part of the site that a page belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Section {
+    Projects,
+    Deployments,
+    Elsewhere,
+}
+
+/// What the layout needs from every page.
+#[derive(Debug)]
+pub(super) struct Frame {
+    section: Section,
+    pub(super) who: Option<Who>,
+}
+
+/// Who is signed in, as the bar shows it.
+#[derive(Debug)]
+pub(super) struct Who {
+    pub(super) name: String,
+    pub(super) role: &'static str,
+    /// Proves that a form is of this sign-in.
+    pub(super) token: String,
+}
+
+impl Frame {
+    /// The frame of a page for somebody who is signed in.
+    pub(super) fn of(visitor: &Visitor, section: Section) -> Self {
+        Self {
+            section,
+            who: Some(Who {
+                name: visitor.actor.name.clone(),
+                role: role(visitor.actor.role),
+                token: visitor.token.clone(),
+            }),
+        }
+    }
+
+    /// The frame of a page for anybody.
+    pub(super) fn public() -> Self {
+        Self {
+            section: Section::Elsewhere,
+            who: None,
+        }
+    }
+
+    fn is_in(&self, section: Section) -> bool {
+        self.section == section
+    }
+
+    /// Whether the link to the projects is the current one.
+    pub(super) fn in_projects(&self) -> bool {
+        self.is_in(Section::Projects)
+    }
+
+    /// Whether the link to the deployments is the current one.
+    pub(super) fn in_deployments(&self) -> bool {
+        self.is_in(Section::Deployments)
+    }
+
+    /// The token for a form; a page for nobody has no form that needs one.
+    pub(super) fn token(&self) -> &str {
+        self.who.as_ref().map_or("", |who| &who.token)
+    }
+}
+
+fn role(role: SystemRole) -> &'static str {
+    match role {
+        SystemRole::Admin => "Admin",
+        SystemRole::Manager => "Manager",
+        SystemRole::Developer => "Developer",
+        SystemRole::Viewer => "Viewer",
+    }
+}
+
+/// Answers with a page.
+pub(super) fn html(
+    mut builder: HttpResponseBuilder,
+    template: &impl Template,
+) -> Result<HttpResponse, Problem> {
+    let body = template
+        .render()
+        .map_err(|error| slipway_core::db::broken(format!("rendering a page: {error}")))?;
+    Ok(builder.content_type("text/html; charset=utf-8").body(body))
+}
+
+/// Sends a browser on after a form.
+pub(super) fn see_other(location: impl Into<String>) -> HttpResponse {
+    HttpResponse::SeeOther()
+        .insert_header(("Location", location.into()))
+        .finish()
+}
