@@ -66,6 +66,10 @@ pub async fn read(payload: &mut Payload) -> Result<Bytes, Problem> {
 /// # Errors
 /// The text is not JSON, or not of this shape.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    // serde would take the fields of a list in order, which no client should rely on.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Error::invalid("body", "must be an object").into());
+    }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();

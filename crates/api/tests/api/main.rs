@@ -2,5 +2,6 @@
 
 mod app;
 mod browser;
+mod json;
 mod pages;
 mod scene;

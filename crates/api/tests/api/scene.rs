@@ -205,7 +205,7 @@ impl Run {
         }
         self.line = chunk.last();
         assert!(
-            store::log::append(self.ctx.db.writer(), chunk)
+            store::log::append(self.ctx.db.writer(), &chunk)
                 .await
                 .unwrap()
         );

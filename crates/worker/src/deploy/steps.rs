@@ -79,7 +79,7 @@ impl<'a> Steps<'a> {
 
     fn next(&mut self) -> Result<StepId, Stop> {
         let next = self.rows.next();
-        next.ok_or_else(|| slipway_core::db::broken("a step has no row").into())
+        next.ok_or_else(|| db::broken("a step has no row").into())
     }
 
     /// Does one of Slipway's own steps.

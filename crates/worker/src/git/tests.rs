@@ -71,6 +71,7 @@ impl World {
             run: 1,
             remote,
             reference,
+            pinned: None,
         };
         self.store
             .checkout(request, &CancellationToken::new())
@@ -309,6 +310,7 @@ async fn two_checkouts_of_one_project_do_not_disturb_each_other() {
             run: 1,
             remote: &remote,
             reference,
+            pinned: None,
         };
         world.store.checkout(request, &cancel)
     });
@@ -336,6 +338,7 @@ async fn waiting_for_another_checkout_can_be_cancelled() {
         run: 1,
         remote: &remote,
         reference: "main",
+        pinned: None,
     };
     let (result, ()) = tokio::join!(world.store.checkout(request, &cancel), async {
         cancel.cancel();
@@ -604,6 +607,7 @@ async fn cancelled_checkout_says_so_and_can_be_done_again() {
         run: 1,
         remote: &remote,
         reference: "main",
+        pinned: None,
     };
     cancel.cancel();
     let error = world.store.checkout(request, &cancel).await.unwrap_err();

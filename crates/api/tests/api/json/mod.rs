@@ -1,0 +1,10 @@
+//! The JSON API from outside, over HTTP.
+
+mod accounts;
+mod caller;
+mod deployments;
+mod input;
+mod projects;
+mod rights;
+mod routes;
+mod values;
