@@ -33,9 +33,10 @@ const WAITING: usize = 256;
 pub type Events = Sse<tokio_stream::adapters::Map<ReceiverStream<sse::Event>, Wrap>>;
 type Wrap = fn(sse::Event) -> Result<sse::Event, Infallible>;
 
-/// The line after which a viewer wants to go on; 0 is the beginning. A browser cannot send the
-/// header when it first connects, so the address may say `after`; once it reconnects the header is
-/// the newer of the two.
+/// The line after which a viewer wants to go on; 0 is the beginning.
+///
+/// A browser cannot send the header when it first connects, so the address may say `after`; once
+/// it reconnects the header is the newer of the two.
 ///
 /// # Errors
 /// One of them is not the number of a line.

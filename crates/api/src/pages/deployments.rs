@@ -193,7 +193,7 @@ async fn page(
 ) -> Result<HttpResponse, Problem> {
     let detail = deployment::service::get(ctx, &visitor.actor, id).await?;
     // The log is read after the state: a deployment that had ended has all its lines.
-    let output = output::read(ctx, visitor, &detail).await?;
+    let output = output::read(ctx, visitor, id).await?;
     let page = ShowPage {
         frame: Frame::of(visitor, Section::Deployments),
         view: overview(ctx, visitor, &detail).await?,

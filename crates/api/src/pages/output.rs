@@ -6,17 +6,17 @@ use slipway_core::{
     deployment::{
         self,
         line::{LogLine, Source},
-        service::Detail,
         store,
     },
     error::Result,
+    id::DeploymentId,
 };
 
 use super::{
     ansi::{Span, spans},
     visitor::Visitor,
 };
-use crate::json::log::{StepNames, step_names};
+use crate::json::log::StepNames;
 
 /// Most lines that a page shows; the download has them all.
 const LINES_MAX: i64 = 2000;
@@ -45,8 +45,7 @@ pub(super) struct Line {
 }
 
 /// Reads the last lines.
-pub(super) async fn read(ctx: &Ctx, visitor: &Visitor, detail: &Detail) -> Result<Output> {
-    let id = detail.row.id;
+pub(super) async fn read(ctx: &Ctx, visitor: &Visitor, id: DeploymentId) -> Result<Output> {
     let end = store::log::last_line(ctx.db.reader(), id).await?;
     let earlier = (end - LINES_MAX).max(0);
     let mut output = Output {
@@ -55,7 +54,9 @@ pub(super) async fn read(ctx: &Ctx, visitor: &Visitor, detail: &Detail) -> Resul
         last: earlier,
         step: String::new(),
     };
-    let names = step_names(detail);
+    // Read after `end`, so that every line up to there has its step's name.
+    let steps = store::step::list(ctx.db.reader(), id).await?;
+    let names = steps.into_iter().map(|step| (step.id, step.name)).collect();
     // Lines that come while this reads arrive as live events; `end` keeps it from chasing them.
     while output.last < end {
         let lines = deployment::service::log(ctx, &visitor.actor, id, output.last).await?;
@@ -63,14 +64,14 @@ pub(super) async fn read(ctx: &Ctx, visitor: &Visitor, detail: &Detail) -> Resul
             break;
         }
         for line in lines {
-            output.push(line, &names);
+            output.push(&line, &names);
         }
     }
     Ok(output)
 }
 
 impl Output {
-    fn push(&mut self, line: LogLine, names: &StepNames) {
+    fn push(&mut self, line: &LogLine, names: &StepNames) {
         let step = line.step.and_then(|id| names.get(&id));
         let heading = step.filter(|name| **name != self.step).cloned();
         if let Some(name) = &heading {

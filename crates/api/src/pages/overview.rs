@@ -23,6 +23,7 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Overview {
     pub(super) row: Row,
+    pub(super) subject: Option<String>,
     pub(super) author: Option<String>,
     pub(super) note: Option<String>,
     pub(super) trigger: &'static str,
@@ -77,8 +78,9 @@ impl Overview {
         let is_open = !row.status.is_terminal();
         let is_stopping = is_open && row.cancel_requested_at.is_some();
         Self {
+            subject: row.commit_subject.clone(),
             author: row.commit_author.clone(),
-            note: row.note.clone().filter(|_| row.commit_subject.is_some()),
+            note: row.note.clone(),
             trigger: trigger(row.trigger_kind),
             retry_of: row.retry_of,
             superseded_by: row.superseded_by,
