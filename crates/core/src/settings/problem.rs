@@ -72,7 +72,7 @@ pub enum Problem {
         found: String,
     },
     /// The value refers to an environment variable that it cannot have.
-    #[error("`{key}` {error} ({origin})")]
+    #[error("`{key}` {error} ({origin}){}", Remedy(key))]
     Reference {
         /// The setting's full name.
         key: String,
@@ -97,6 +97,21 @@ impl fmt::Display for Hint<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0
             .map_or(Ok(()), |key| write!(f, "; did you mean `{key}`?"))
+    }
+}
+
+/// Whoever has no key yet needs the command that makes one.
+struct Remedy<'a>(&'a str);
+
+impl fmt::Display for Remedy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if matches!(
+            self.0,
+            "security.encryption_key" | "security.session_secret"
+        ) {
+            f.write_str("; `slipway keys generate` prints a good one")?;
+        }
+        Ok(())
     }
 }
 

@@ -304,6 +304,20 @@ fn unset_variable_names_file_key_and_variable() {
 }
 
 #[test]
+fn unset_key_comes_with_the_command_that_makes_one() {
+    let text = r#"security: { encryption_key: "${KEY}", session_secret: "${SECRET}" }"#;
+    assert_eq!(
+        problems(from_file(text, &[])),
+        [
+            "`security.encryption_key` needs the environment variable KEY, which is not set \
+             (test.yaml); `slipway keys generate` prints a good one",
+            "`security.session_secret` needs the environment variable SECRET, which is not set \
+             (test.yaml); `slipway keys generate` prints a good one",
+        ]
+    );
+}
+
+#[test]
 fn lists_come_from_variables_as_json_or_with_commas() {
     let settings = with(&[
         ("SLIPWAY__QUEUE__RETRY_DELAYS", "[10, 20]"),
