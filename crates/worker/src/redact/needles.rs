@@ -1,7 +1,13 @@
 //! The byte strings by which a secret is recognised in output.
 //!
-//! This is the only place that decides how a secret may look. Other spellings of it (base64,
-//! percent-encoding and the like) belong here.
+//! This is the only place that decides how a secret may look: as it is, and in base64, because that
+//! is how headers, container credentials and Kubernetes manifests carry it. Other spellings of it
+//! (percent-encoding and the like) belong here.
+
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+};
 
 use crate::terminal::{cleaned, uncoloured};
 
@@ -12,10 +18,19 @@ const WHOLE_MIN_BYTES: usize = 4;
 /// A line of a longer secret is only masked on its own from this length on.
 const LINE_MIN_BYTES: usize = 8;
 
+/// A shorter secret is not looked for in base64, where what is left of it could be a common word.
+const ENCODED_SECRET_MIN_BYTES: usize = 8;
+
 /// Everything to look for when `secret` must not appear.
 ///
 /// Tools print a key file line by line, or without its last line end, so those count as well.
 pub(super) fn needles(secret: &[u8]) -> Vec<Vec<u8>> {
+    let mut needles = plain(secret);
+    needles.extend(in_base64(secret.trim_ascii()));
+    needles
+}
+
+fn plain(secret: &[u8]) -> Vec<Vec<u8>> {
     let whole = [secret, secret.trim_ascii()];
     let lines = secret
         .split(|&byte| byte == b'\n')
@@ -33,6 +48,27 @@ pub(super) fn needles(secret: &[u8]) -> Vec<Vec<u8>> {
     needles
 }
 
+/// The secret within a longer text in base64: at each of the three places where it may begin, less
+/// the characters that its neighbours have a part in.
+fn in_base64(secret: &[u8]) -> Vec<Vec<u8>> {
+    if secret.len() < ENCODED_SECRET_MIN_BYTES {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for (before, shared) in [(0, 0), (1, 2), (2, 3)] {
+        let mut text = vec![0; before];
+        text.extend_from_slice(secret);
+        let whole = text.len() * 8 / 6;
+        for alphabet in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+            let encoded = alphabet.encode(&text).into_bytes();
+            found.extend(encoded.get(shared..whole).map(<[u8]>::to_vec));
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
 fn long_enough<'a>(
     candidates: impl IntoIterator<Item = &'a [u8]>,
     bytes_min: usize,
@@ -48,9 +84,7 @@ mod tests {
     use super::*;
 
     fn texts(secret: &str) -> Vec<String> {
-        let texts = needles(secret.as_bytes())
-            .into_iter()
-            .map(String::from_utf8);
+        let texts = plain(secret.as_bytes()).into_iter().map(String::from_utf8);
         texts.collect::<Result<_, _>>().unwrap()
     }
 
@@ -96,5 +130,38 @@ mod tests {
             texts("pass\x1b[2Jword\x07"),
             ["passJword\x07", "password\u{fffd}"]
         );
+    }
+
+    #[test]
+    fn secret_in_base64_is_known_whatever_stands_around_it() {
+        // Bytes that the two alphabets write differently.
+        let secrets: [&[u8]; 3] = [
+            b"hunter2!",
+            b"k9vQ-mango-7Zt4",
+            b"\xfb\xef\xbe\xff\xfe\xfd??>>",
+        ];
+        for secret in secrets {
+            let found = in_base64(secret);
+            for around in ["", "x", "xy", "user:", "a longer text "] {
+                let text = [around.as_bytes(), secret, around.as_bytes()].concat();
+                for alphabet in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+                    let encoded = alphabet.encode(&text);
+                    let is_known = |needle: &Vec<u8>| {
+                        needle.len() >= 8
+                            && encoded
+                                .as_bytes()
+                                .windows(needle.len())
+                                .any(|part| part == needle)
+                    };
+                    assert!(found.iter().any(is_known), "{encoded}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn short_secret_is_not_looked_for_in_base64() {
+        assert_eq!(in_base64(b"hunter2"), Vec::<Vec<u8>>::new());
+        assert_eq!(needles(b"hunter2"), [b"hunter2"]);
     }
 }
