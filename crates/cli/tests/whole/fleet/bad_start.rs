@@ -1,0 +1,118 @@
+//! A process that is set up wrongly does not start, and says which setting it is and what to run.
+
+use std::{fs, path::Path};
+
+use slipway_testkit::Program;
+
+use crate::rig::{Installation, Redis};
+
+const DAEMONS: [&str; 2] = ["slipway-api", "slipway-worker"];
+const GENERATE: &str = "`slipway keys generate`";
+
+/// Starts a program that has to refuse, and checks that it says all of this.
+#[track_caller]
+fn assert_refused(program: Program, expected: &[&str]) {
+    let output = program.run();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    for text in expected {
+        assert!(said.contains(text), "expected {text:?} in:\n{said}");
+    }
+}
+
+#[test]
+fn key_that_is_no_good_one_is_named_with_the_command_that_makes_one() {
+    let mut installation = Installation::migrated(&Redis::shared());
+    let pattern = "0123456789abcdef".repeat(4);
+    // The SHA-256 of `password`.
+    let sample = "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8";
+    let keys = [
+        (
+            None,
+            "the environment variable ENCRYPTION_KEY, which is not set",
+        ),
+        (Some(""), "is missing"),
+        (Some("5f8d2ab1c37e9044"), "has 16 characters instead of 64"),
+        (Some("not-a-key"), "hexadecimal"),
+        (Some(pattern.as_str()), "repeats itself"),
+        (Some(sample), "is a sample"),
+    ];
+    for (key, complaint) in keys {
+        installation = match key {
+            Some(key) => installation.set("ENCRYPTION_KEY", key),
+            None => installation.without("ENCRYPTION_KEY"),
+        };
+        for daemon in DAEMONS {
+            let expected = ["security.encryption_key", GENERATE, complaint];
+            assert_refused(installation.program(daemon), &expected);
+        }
+    }
+}
+
+#[test]
+fn key_of_another_installation_is_refused() {
+    let installation = Installation::migrated(&Redis::shared());
+    installation.start_api();
+    let other = Installation::new(&Redis::shared());
+    let wrong = installation.set("ENCRYPTION_KEY", other.variable("ENCRYPTION_KEY"));
+    for daemon in DAEMONS {
+        assert_refused(wrong.program(daemon), &["security.encryption_key"]);
+    }
+}
+
+#[test]
+fn daemon_without_redis_says_what_runs_without_it() {
+    let installation = Installation::new(&Redis::shared());
+    for daemon in DAEMONS {
+        let program = with_file(&installation, daemon, "database: { path: slipway.db }\n");
+        assert_refused(program, &["`redis`", daemon, "`slipway up`"]);
+    }
+}
+
+#[test]
+fn unknown_key_in_a_file_is_told_with_its_place_and_the_nearest_right_one() {
+    let installation = Installation::new(&Redis::shared());
+    for name in ["slipway-api", "slipway-worker"] {
+        let program = with_file(&installation, name, "queue:\n  max_concurency: 3\n");
+        assert_refused(program, &["queue.max_concurency", "max_concurrency"]);
+    }
+}
+
+/// A program with a configuration file of its own instead of the production one.
+fn with_file(installation: &Installation, program: &str, text: &str) -> Program {
+    let file = installation.path("slipway.yaml");
+    fs::write(&file, text).unwrap();
+    let plain = Program::workspace(program).folder(installation.folder());
+    plain.args([Path::new("--config"), &file])
+}
+
+#[test]
+fn database_of_another_version_is_refused_with_what_to_do() {
+    let installation = Installation::new(&Redis::shared());
+    for daemon in DAEMONS {
+        assert_refused(
+            installation.program(daemon),
+            &["lacks", "run `slipway migrate`"],
+        );
+    }
+    let status = || {
+        installation
+            .program("slipway")
+            .args(["migrate", "--status"])
+    };
+    assert_refused(status(), &["run `slipway migrate`"]);
+    installation.migrate();
+    let output = status().run();
+    assert!(output.status.success(), "{output:?}");
+
+    let newer =
+        "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m99991231_000001_future', 0)";
+    let output = installation.sql(newer);
+    assert!(output.status.success(), "{output:?}");
+    for daemon in DAEMONS {
+        let expected = ["newer Slipway", "m99991231_000001_future"];
+        assert_refused(installation.program(daemon), &expected);
+    }
+    let migrate = installation.program("slipway").args(["migrate"]);
+    assert_refused(migrate, &["newer Slipway"]);
+}

@@ -1,0 +1,11 @@
+//! Several processes on MySQL and Redis, and what is promised when things go wrong.
+
+mod backlog;
+mod bad_start;
+mod cancel;
+mod events;
+mod million;
+mod redis_outage;
+mod retry;
+mod two_hundred;
+mod worker_killed;
