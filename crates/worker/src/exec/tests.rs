@@ -71,14 +71,8 @@ fn is_alive(pid: &str) -> bool {
 }
 
 async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "never happened: {what}"
-        );
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let probe = async || if condition() { Ok(()) } else { Err(what) };
+    slipway_testkit::eventually(Duration::from_secs(20), probe).await;
 }
 
 fn pids_in(dir: &Path, names: &[&str]) -> Vec<String> {
@@ -284,6 +278,7 @@ async fn sink_that_makes_the_command_wait_is_not_silence() {
     impl Sink for Slow {
         async fn write(&mut self, _: &[u8]) {
             if let Some(pause) = self.0.take() {
+                // pause: a sink that takes its time is what the test is about
                 tokio::time::sleep(pause).await;
             }
         }
