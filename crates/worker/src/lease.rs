@@ -50,13 +50,21 @@ pub struct Signals {
 pub struct Lease {
     keeper: Keeper,
     id: DeploymentId,
+    token: LeaseToken,
     /// What can happen to the run from outside.
     pub signals: Signals,
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.keeper.lock().remove(&self.id);
+        let mut held = self.keeper.lock();
+        // The same deployment may have come back to this worker meanwhile, under another token.
+        if held
+            .get(&self.id)
+            .is_some_and(|own| own.token == self.token)
+        {
+            held.remove(&self.id);
+        }
     }
 }
 
@@ -91,7 +99,7 @@ impl Keeper {
     pub fn keep(&self, id: DeploymentId, token: LeaseToken, claimed: Instant) -> Lease {
         let signals = Signals::default();
         let held = Held {
-            token,
+            token: token.clone(),
             signals: signals.clone(),
             renewed: claimed,
         };
@@ -99,6 +107,7 @@ impl Keeper {
         Lease {
             keeper: self.clone(),
             id,
+            token,
             signals,
         }
     }
@@ -110,20 +119,31 @@ impl Keeper {
         }
     }
 
+    /// Renews and gives up side by side: a database that does not answer must not delay the other.
     async fn run(self, ctx: Ctx) {
+        tokio::join!(self.keep_renewing(&ctx), self.keep_judging());
+    }
+
+    async fn keep_renewing(&self, ctx: &Ctx) {
         let tick = self.lease / 30;
         let mut database = None;
         let mut due = Instant::now();
         loop {
             if Instant::now() >= due && !self.lock().is_empty() {
-                if self.renew_all(&ctx, &mut database).await {
+                if self.renew_all(ctx, &mut database).await {
                     due = Instant::now() + self.lease / 3;
                 } else {
                     due = Instant::now() + tick;
                 }
             }
-            self.give_up();
             tokio::time::sleep(tick).await;
+        }
+    }
+
+    async fn keep_judging(&self) {
+        loop {
+            self.give_up();
+            tokio::time::sleep(self.lease / 30).await;
         }
     }
 

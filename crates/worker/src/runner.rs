@@ -16,7 +16,7 @@ use slipway_core::{
         run::{self, Next, RunEnd},
         store::claim::{Claim, Claimant, claim, held_by},
     },
-    error::{Error, Result},
+    error::Result,
     ports::{Authority, Claimed, Entry, Event, LeaseToken, QueueError, Received},
     project::policy::RetryPolicy,
 };
@@ -24,7 +24,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    deploy::{self, Ended, Workshop},
+    deploy::{self, Ended, Workshop, persist},
     lease::{Keeper, Lease},
 };
 
@@ -259,6 +259,7 @@ impl Runner {
                 "a run was lost and has stopped"
             ),
         }
+        deploy::clean_up(&self.shop, &job.row).await;
         drop(permit);
         self.ended.notify_one();
     }
@@ -267,24 +268,13 @@ impl Runner {
     async fn finish(&self, job: &Job, ended: Ended) {
         let ctx = self.ctx();
         let Ended { end, retry } = ended;
-        let next = loop {
-            match run::finish(ctx, &job.row, end.clone(), &retry, db::now()).await {
-                Ok(next) => break next,
-                Err(Error::Conflict { message, .. }) => {
-                    tracing::error!(deployment.id = job.row.id.0, message, "an end was refused");
-                    return;
-                }
-                Err(error) => {
-                    tracing::warn!(deployment.id = job.row.id.0, error = ?error,
-                        "the end of a run could not be written yet");
-                }
-            }
-            let lost = &job.lease.signals.lost;
-            if lost
-                .run_until_cancelled(tokio::time::sleep(PAUSE))
-                .await
-                .is_none()
-            {
+        let finish = || run::finish(ctx, &job.row, end.clone(), &retry, db::now());
+        let next = match persist(ctx, &job.lease.signals.lost, finish).await {
+            Ok(next) => next,
+            Err(error) => {
+                // The lease runs out now, and recovery decides.
+                tracing::error!(deployment.id = job.row.id.0, error = ?error,
+                    "the end of a run could not be written");
                 return;
             }
         };

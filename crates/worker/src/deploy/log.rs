@@ -12,13 +12,14 @@ use slipway_core::{
         run::Assignment,
         store::log::{Chunk, append, last_line},
     },
+    error::Result,
     id::{DeploymentId, StepId},
     ports::Event,
     vault::value::SecretValue,
 };
 use tokio::{sync::Mutex, task::JoinHandle};
 
-use super::{Stop, Workshop};
+use super::{Stop, Workshop, persist::persist};
 use crate::{exec::Sink, lease::Signals, output::LogText, redact::Matcher};
 
 /// A chunk of this size is stored at once.
@@ -34,8 +35,7 @@ const PARTIAL_AFTER: Duration = Duration::from_millis(500);
 pub(super) struct Journal {
     shared: Arc<Shared>,
     flusher: JoinHandle<()>,
-    /// Masks everything, our own words too: an error may quote a value.
-    pub(super) matcher: Arc<Matcher>,
+    matcher: Arc<Matcher>,
 }
 
 struct Shared {
@@ -47,6 +47,9 @@ struct Shared {
 }
 
 struct State {
+    /// Full and on its way to the database. It stays here until it has arrived: whoever stores it
+    /// may be dropped on the way, as the sink of a step that is stopped.
+    leaving: Option<Chunk>,
     chunk: Chunk,
     bytes_left: u64,
     stream: Option<Stream>,
@@ -70,7 +73,7 @@ impl Journal {
         shop: &Workshop,
         assignment: &Assignment,
         signals: &Signals,
-    ) -> Result<Self, Stop> {
+    ) -> std::result::Result<Self, Stop> {
         let row = &assignment.row;
         let values = assignment.secrets.values().map(SecretValue::expose);
         let matcher = Matcher::new(values).map_err(|error| {
@@ -87,6 +90,7 @@ impl Journal {
             fence: row.fence,
             signals: signals.clone(),
             state: Mutex::new(State {
+                leaving: None,
                 chunk: Chunk::new(row.id, row.fence, None, first, now_us()),
                 bytes_left: shop.ctx.settings.worker.log_limit_bytes,
                 stream: None,
@@ -100,12 +104,22 @@ impl Journal {
         })
     }
 
-    /// Writes a line of our own.
-    pub(super) async fn note(&self, text: &str) {
+    /// Our own words without secrets, which an error may quote, and without control characters.
+    pub(super) fn masked(&self, text: &str) -> String {
+        self.lines(text).join(" ")
+    }
+
+    fn lines(&self, text: &str) -> Vec<String> {
         let mut own = LogText::new(Arc::clone(&self.matcher));
         let mut lines = Vec::new();
         own.push(text.as_bytes(), &mut lines);
         own.finish(&mut lines);
+        lines
+    }
+
+    /// Writes a line of our own.
+    pub(super) async fn note(&self, text: &str) {
+        let lines = self.lines(text);
         let mut state = self.shared.state.lock().await;
         let step = state.stream.as_ref().map(|stream| stream.step);
         self.shared
@@ -138,7 +152,7 @@ impl Journal {
     }
 
     /// Stores what is left. An error means that the run was lost.
-    pub(super) async fn close(&self) -> Result<(), Stop> {
+    pub(super) async fn close(&self) -> std::result::Result<(), Stop> {
         self.end_step().await;
         if self.shared.signals.lost.is_cancelled() {
             Err(Stop::Halted)
@@ -215,38 +229,52 @@ impl Shared {
         }
     }
 
-    /// Stores the chunk. While the database is away the step waits here, until the lease is given
-    /// up; nothing is dropped before that.
+    /// Stores what there is. While the database is away the step waits here, until the lease is
+    /// given up; nothing is dropped before that.
     async fn flush(&self, state: &mut State) {
-        if state.chunk.lines() == 0 {
-            return;
-        }
-        let next = Chunk::new(
-            self.deployment,
-            self.fence,
-            state.chunk.step,
-            state.chunk.last() + 1,
-            now_us(),
-        );
-        let full = std::mem::replace(&mut state.chunk, next);
-        let last = full.last();
-        while !self.signals.lost.is_cancelled() {
-            match append(self.ctx.db.writer(), &full).await {
-                Ok(true) => {
-                    self.ctx
-                        .bus
-                        .publish(Event::Log(self.deployment, last))
-                        .await;
-                    return;
-                }
-                Ok(false) => self.signals.lost.cancel(),
-                Err(error) => {
-                    tracing::warn!(deployment.id = self.deployment.0, error = ?error,
-                        "a piece of a log could not be stored yet");
-                    let pause = tokio::time::sleep(Duration::from_millis(500));
-                    let _lost = self.signals.lost.run_until_cancelled(pause).await;
-                }
+        loop {
+            if let Some(full) = &state.leaving {
+                self.store(full).await;
+                state.leaving = None;
             }
+            if state.chunk.lines() == 0 {
+                return;
+            }
+            let next = Chunk::new(
+                self.deployment,
+                self.fence,
+                state.chunk.step,
+                state.chunk.last() + 1,
+                now_us(),
+            );
+            state.leaving = Some(std::mem::replace(&mut state.chunk, next));
+        }
+    }
+
+    /// Comes back when the chunk is stored, or the run is lost.
+    async fn store(&self, chunk: &Chunk) {
+        let lost = &self.signals.lost;
+        let stored = persist(&self.ctx, lost, || self.append(chunk)).await;
+        match stored {
+            Ok(true) => {
+                let event = Event::Log(self.deployment, chunk.last());
+                self.ctx.bus.publish(event).await;
+            }
+            // Another run is the current one. Or no attempt will ever work; then the lease has to
+            // run out, since without its log nobody can say what this run did.
+            Ok(false) | Err(_) => lost.cancel(),
+        }
+    }
+
+    async fn append(&self, chunk: &Chunk) -> Result<bool> {
+        let conn = self.ctx.db.writer();
+        match append(conn, chunk).await {
+            // The chunk may have arrived and only the answer not.
+            Err(error) => match last_line(conn, self.deployment).await {
+                Ok(last) if last >= chunk.last() => Ok(true),
+                _ => Err(error),
+            },
+            appended => appended,
         }
     }
 }

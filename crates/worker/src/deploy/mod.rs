@@ -2,6 +2,7 @@
 
 mod environment;
 mod log;
+mod persist;
 mod rollout;
 mod source;
 mod steps;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{git::GitStore, lease::Signals};
 pub use environment::INHERITED;
 use log::Journal;
+pub(crate) use persist::persist;
 use steps::Steps;
 
 /// What a worker gives to each of its runs.
@@ -51,6 +53,14 @@ pub(crate) enum Stop {
 impl Stop {
     pub(crate) fn failed(code: Code, text: impl Into<String>) -> Self {
         Self::Failed(Reason::new(code, text))
+    }
+
+    /// The same without secrets in its sentence, which may quote whatever went wrong.
+    fn masked(self, journal: &Journal) -> Self {
+        match self {
+            Self::Failed(reason) => Self::failed(reason.code, journal.masked(&reason.text)),
+            Self::Halted => Self::Halted,
+        }
     }
 }
 
@@ -98,7 +108,10 @@ pub async fn run(shop: &Workshop, row: Model, signals: &Signals) -> Option<Ended
         }
     };
     let retry = assignment.retry.clone();
-    let outcome = carry_out(shop, &assignment, signals, &halt).await;
+    let outcome = tokio::select! {
+        outcome = carry_out(shop, &assignment, signals, &halt) => outcome,
+        () = overdue(shop, signals) => return None,
+    };
     let end = match outcome {
         _ if signals.lost.is_cancelled() => return None,
         Ok(()) => RunEnd::Succeeded,
@@ -131,6 +144,13 @@ fn halt(shop: &Workshop, signals: &Signals) -> CancellationToken {
     halt
 }
 
+/// A run that was lost has a sixth of a lease to stop by itself. Then it is dropped, which kills
+/// its processes: they have to be gone before another worker may begin.
+async fn overdue(shop: &Workshop, signals: &Signals) {
+    signals.lost.cancelled().await;
+    tokio::time::sleep(shop.ctx.settings.queue.lease() / 6).await;
+}
+
 async fn carry_out(
     shop: &Workshop,
     assignment: &Assignment,
@@ -145,15 +165,19 @@ async fn carry_out(
         steps.build(source.as_ref()).await?;
         rollout::roll_out(&mut steps, source.as_ref()).await
     }
-    .await;
-    if let Err(Stop::Failed(reason)) = &outcome {
-        journal.note(&reason.text).await;
-    }
-    if signals.cancelled.is_cancelled() {
-        journal.note("Cancelled.").await;
+    .await
+    .map_err(|stop| stop.masked(&journal));
+    match &outcome {
+        Err(Stop::Failed(reason)) => journal.note(&reason.text).await,
+        Err(Stop::Halted) if signals.cancelled.is_cancelled() => journal.note("Cancelled.").await,
+        Err(Stop::Halted) if shop.hand_back.is_cancelled() => {
+            journal
+                .note("The worker stops; another one begins anew.")
+                .await;
+        }
+        Ok(()) | Err(Stop::Halted) => {}
     }
     let closed = journal.close().await;
-    clean_up(shop, assignment).await;
     outcome.and(closed)
 }
 
@@ -175,9 +199,8 @@ fn greeting(shop: &Workshop, assignment: &Assignment) -> String {
     )
 }
 
-/// The folder of a run is of no use to anybody once the run is over.
-async fn clean_up(shop: &Workshop, assignment: &Assignment) {
-    let row = &assignment.row;
+/// Removes the folder of a run, which is of no use to anybody once the run is over.
+pub(crate) async fn clean_up(shop: &Workshop, row: &Model) {
     if let Err(error) = shop.git.remove_run(row.id.0, row.fence).await {
         tracing::warn!(deployment.id = row.id.0, error = %error, "a run's folder was left behind");
     }

@@ -1,22 +1,22 @@
 //! Bringing the build to its target: ship, prepare, switch, and take it back if it does not work.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use slipway_core::{
     db,
     deployment::{
+        entity::deployment::Model,
         reason::Code,
         store::{claim::is_current, release},
     },
+    error::Error,
     id::DeploymentId,
     pipeline::Health as HealthSetting,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    Stop,
+    Stop, Workshop, persist,
     source::Source,
     steps::{Place, Steps},
 };
@@ -33,7 +33,7 @@ pub(super) async fn roll_out(steps: &mut Steps<'_>, source: Option<&Source>) -> 
     let folder = PathBuf::from(&steps.assignment.target.path);
     let Some(source) = source else {
         let made = tokio::fs::create_dir_all(&folder).await;
-        made.map_err(|error| unusable(&folder, &error))?;
+        made.map_err(|error| unusable(format!("{}: {error}", folder.display())))?;
         let place = Place {
             folder: &folder,
             source: None,
@@ -105,11 +105,11 @@ async fn go_live(
         switch(steps, releases, ticket).await?
     } else {
         let (shop, journal) = (steps.shop, steps.journal);
-        let (halt, row) = (steps.halt, &assignment.row);
+        let (halt, signals, row) = (steps.halt, steps.signals, &assignment.row);
         let own = Arc::clone(releases);
         steps
             .own(async move {
-                let is_ours = is_current(&shop.ctx.db, row.id, row.fence).await?;
+                let is_ours = is_ours(shop, row, &signals.lost).await?;
                 if halt.is_cancelled() || !is_ours {
                     return Err(Stop::Halted);
                 }
@@ -132,22 +132,34 @@ async fn switch(
     releases: &Arc<Releases>,
     ticket: Ticket,
 ) -> Result<Activation, Stop> {
-    let row = &steps.assignment.row;
-    if !is_current(&steps.shop.ctx.db, row.id, row.fence).await? {
+    if !is_ours(steps.shop, &steps.assignment.row, &steps.signals.lost).await? {
         return Err(Stop::Halted);
     }
     let own = Arc::clone(releases);
     blocking(move || own.activate(&ticket, ticket.deployment)).await
 }
 
+async fn is_ours(shop: &Workshop, row: &Model, lost: &CancellationToken) -> Result<bool, Error> {
+    let db = &shop.ctx.db;
+    persist(&shop.ctx, lost, || is_current(db, row.id, row.fence)).await
+}
+
 async fn record_live(steps: &Steps<'_>, source: &Source) -> Result<(), Stop> {
-    let row = &steps.assignment.row;
-    let tx = steps.shop.ctx.db.begin().await?;
-    release::set_live(&tx, row.target_id, row.id, Some(&source.commit), db::now()).await?;
-    tx.commit()
-        .await
-        .map_err(slipway_core::error::Error::from)?;
-    Ok(())
+    let (ctx, row) = (&steps.shop.ctx, &steps.assignment.row);
+    let recorded = || async {
+        // A run that was replaced after its switch must not overwrite what its successor wrote.
+        if !is_current(&ctx.db, row.id, row.fence).await? {
+            return Ok(false);
+        }
+        let tx = ctx.db.begin().await?;
+        release::set_live(&tx, row.target_id, row.id, Some(&source.commit), db::now()).await?;
+        tx.commit().await?;
+        Ok(true)
+    };
+    match persist(ctx, &steps.signals.lost, recorded).await? {
+        true => Ok(()),
+        false => Err(Stop::Halted),
+    }
 }
 
 /// Runs what follows the switch and asks whether the result works.
@@ -199,14 +211,35 @@ async fn take_back(
     stop: Stop,
 ) -> Stop {
     // A run that is handed back goes on elsewhere, with the release that is live now.
-    let is_over = matches!(stop, Stop::Failed(_)) || steps.is_cancelled();
-    let Some(previous) =
-        previous.filter(|_| is_over && steps.assignment.pipeline.rollback_on_failure)
-    else {
+    if !matches!(stop, Stop::Failed(_)) && !steps.is_cancelled() {
         return stop;
+    }
+    let live = ticket.deployment;
+    let outcome = match previous {
+        _ if !steps.assignment.pipeline.rollback_on_failure => {
+            format!("Release {live} stays live, as the pipeline wants no rollback.")
+        }
+        None => format!("Release {live} stays live: there is none before it to put back."),
+        Some(previous) => restore(steps, releases, ticket, previous).await,
     };
+    match stop {
+        Stop::Failed(reason) => Stop::failed(reason.code, format!("{} {outcome}", reason.text)),
+        Stop::Halted => {
+            steps.journal.note(&outcome).await;
+            Stop::Halted
+        }
+    }
+}
+
+/// Answers what became of it, as a sentence.
+async fn restore(
+    steps: &Steps<'_>,
+    releases: &Arc<Releases>,
+    ticket: Ticket,
+    previous: i64,
+) -> String {
     let own = Arc::clone(releases);
-    let outcome = match blocking(move || own.restore(&ticket, previous)).await {
+    match blocking(move || own.restore(&ticket, previous)).await {
         Ok(()) => {
             if let Err(error) = record_restored(steps, previous).await {
                 tracing::warn!(error = ?error, "a restored release was not recorded");
@@ -214,27 +247,21 @@ async fn take_back(
             format!("Release {previous} was put back.")
         }
         Err(Stop::Failed(reason)) => {
-            format!("Release {previous} could not be put back: {}", reason.text)
+            format!("Release {previous} could not be put back. {}", reason.text)
         }
-        Err(Stop::Halted) => return stop,
-    };
-    steps.journal.note(&outcome).await;
-    match stop {
-        Stop::Failed(reason) => Stop::failed(reason.code, format!("{} {outcome}", reason.text)),
-        Stop::Halted => Stop::Halted,
+        Err(Stop::Halted) => format!("Release {previous} was not put back."),
     }
 }
 
-async fn record_restored(
-    steps: &Steps<'_>,
-    previous: i64,
-) -> Result<(), slipway_core::error::Error> {
-    let row = &steps.assignment.row;
-    let tx = steps.shop.ctx.db.begin().await?;
+async fn record_restored(steps: &Steps<'_>, previous: i64) -> Result<(), Error> {
+    let (ctx, row) = (&steps.shop.ctx, &steps.assignment.row);
     let restored = Some(DeploymentId(previous));
-    release::set_restored(&tx, row.target_id, row.id, restored).await?;
-    tx.commit().await?;
-    Ok(())
+    let recorded = || async {
+        let tx = ctx.db.begin().await?;
+        release::set_restored(&tx, row.target_id, row.id, restored).await?;
+        Ok(tx.commit().await?)
+    };
+    persist(ctx, &steps.signals.lost, recorded).await
 }
 
 /// Removes old releases. What cannot be removed is no reason to fail a deployment that is live.
@@ -279,22 +306,23 @@ async fn blocking<T: Send + 'static>(
 }
 
 fn explain(error: &ReleaseError) -> Stop {
-    let code = match error {
-        ReleaseError::StaleFence(_) => Code::StaleFence,
+    match error {
+        ReleaseError::StaleFence(_) => {
+            Stop::failed(Code::StaleFence, format!("A newer run was here: {error}."))
+        }
         ReleaseError::Refused(_) | ReleaseError::Damaged(_) | ReleaseError::Live(_) => {
-            Code::ConfigurationInvalid
+            Stop::failed(
+                Code::ConfigurationInvalid,
+                format!("The release was refused: {error}."),
+            )
         }
         ReleaseError::Locked | ReleaseError::NoRelease(_) | ReleaseError::Io { .. } => {
-            Code::TargetUnusable
+            unusable(error)
         }
-    };
-    Stop::failed(code, format!("The target's folder: {error}."))
+    }
 }
 
-fn unusable(folder: &Path, error: &std::io::Error) -> Stop {
-    let text = format!(
-        "The target's folder {} cannot be used: {error}.",
-        folder.display()
-    );
+fn unusable(why: impl fmt::Display) -> Stop {
+    let text = format!("The target's folder cannot be used: {why}.");
     Stop::failed(Code::TargetUnusable, text)
 }

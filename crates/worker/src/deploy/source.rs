@@ -10,9 +10,13 @@ use slipway_core::{
     },
     ports::Event,
 };
+use tokio_util::sync::CancellationToken;
 
-use super::{Stop, Workshop, steps::Steps};
-use crate::git::{GitError, Remote, Request};
+use super::{Stop, Workshop, persist, steps::Steps};
+use crate::{
+    git::{GitError, Remote, Request},
+    lease::Signals,
+};
 
 /// The files of one commit.
 #[derive(Debug)]
@@ -21,7 +25,8 @@ pub(super) struct Source {
     pub(super) commit: String,
     /// The branch, if that is what was asked for.
     pub(super) branch: Option<String>,
-    /// What differs from the commit that was live before, if there was one.
+    /// What differs from the commit that was live before; everything, if there was none. Known only
+    /// when some step has a condition.
     pub(super) changed: Option<Vec<String>>,
 }
 
@@ -38,10 +43,10 @@ pub(super) async fn check_out(steps: &mut Steps<'_>) -> Result<Option<Source>, S
         pipeline,
     };
     if !assignment.pipeline.needs_checkout() {
-        record(shop, assignment, snapshot).await?;
+        record(shop, assignment, steps.signals, &snapshot).await?;
         return Ok(None);
     }
-    let journal = steps.journal;
+    let (journal, signals) = (steps.journal, steps.signals);
     let source = steps
         .own(async {
             let row = &assignment.row;
@@ -65,9 +70,9 @@ pub(super) async fn check_out(steps: &mut Steps<'_>) -> Result<Option<Source>, S
                 .note(&format!("Commit {} {}", checkout.commit, checkout.subject))
                 .await;
             snapshot.commit_id = Some(checkout.commit.clone());
-            snapshot.commit_subject = Some(short(&checkout.subject));
-            snapshot.commit_author = Some(short(&checkout.author_name));
-            record(shop, assignment, snapshot).await?;
+            snapshot.commit_subject = Some(short(&journal.masked(&checkout.subject)));
+            snapshot.commit_author = Some(short(&journal.masked(&checkout.author_name)));
+            record(shop, assignment, signals, &snapshot).await?;
             Ok(Source {
                 changed: changed_files(steps.shop, assignment, &checkout.commit, halt).await?,
                 path: checkout.path,
@@ -84,12 +89,18 @@ fn short(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(250).collect()
 }
 
-async fn record(shop: &Workshop, assignment: &Assignment, snapshot: Snapshot) -> Result<(), Stop> {
-    let row = &assignment.row;
-    if !set_snapshot(shop.ctx.db.writer(), row.id, row.fence, snapshot).await? {
+async fn record(
+    shop: &Workshop,
+    assignment: &Assignment,
+    signals: &Signals,
+    snapshot: &Snapshot,
+) -> Result<(), Stop> {
+    let (ctx, row) = (&shop.ctx, &assignment.row);
+    let written = || set_snapshot(ctx.db.writer(), row.id, row.fence, snapshot.clone());
+    if !persist(ctx, &signals.lost, written).await? {
         return Err(Stop::Halted);
     }
-    shop.ctx.bus.publish(Event::Changed(row.id)).await;
+    ctx.bus.publish(Event::Changed(row.id)).await;
     Ok(())
 }
 
@@ -98,23 +109,15 @@ async fn changed_files(
     shop: &Workshop,
     assignment: &Assignment,
     commit: &str,
-    halt: &tokio_util::sync::CancellationToken,
+    halt: &CancellationToken,
 ) -> Result<Option<Vec<String>>, Stop> {
-    let is_wanted = assignment.pipeline.steps().any(|step| step.when.is_some());
-    let Some(previous) = assignment.previous_commit.as_deref().filter(|_| is_wanted) else {
+    if assignment.pipeline.steps().all(|step| step.when.is_none()) {
         return Ok(None);
-    };
-    let project = assignment.project.id.0;
-    match shop
-        .git
-        .changed_files(project, [previous, commit], halt)
-        .await
-    {
-        Ok(files) => Ok(Some(files)),
-        // The commit before may be gone from the repository; then nobody can say what changed.
-        Err(GitError::UnknownRef(_)) => Ok(None),
-        Err(error) => Err(explain(&error)),
     }
+    let between = (assignment.previous_commit.as_deref(), commit);
+    let project = assignment.project.id.0;
+    let files = shop.git.changed_files(project, between, halt).await;
+    files.map(Some).map_err(|error| explain(&error))
 }
 
 fn explain(error: &GitError) -> Stop {

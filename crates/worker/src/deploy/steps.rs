@@ -16,7 +16,7 @@ use slipway_core::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Stop, Workshop, environment, log::Journal, source::Source};
+use super::{Stop, Workshop, environment, log::Journal, persist, source::Source};
 use crate::{
     exec::{self, Limits, Outcome},
     lease::Signals,
@@ -31,7 +31,7 @@ pub(super) struct Steps<'a> {
     pub(super) assignment: &'a Assignment,
     pub(super) journal: &'a Journal,
     pub(super) halt: &'a CancellationToken,
-    signals: &'a Signals,
+    pub(super) signals: &'a Signals,
     rows: vec::IntoIter<StepId>,
 }
 
@@ -60,6 +60,9 @@ impl<'a> Steps<'a> {
         };
         let planned = planned(assignment);
         let rows = step::plan(shop.ctx.db.writer(), run, &planned).await?;
+        if rows.len() != planned.len() {
+            return Err(Stop::Halted);
+        }
         shop.ctx.bus.publish(Event::Changed(row.id)).await;
         let rows: Vec<StepId> = rows.into_iter().map(|row| row.id).collect();
         Ok(Self {
@@ -91,9 +94,6 @@ impl<'a> Steps<'a> {
         self.begin(id).await?;
         let _sink = self.journal.begin_step(id).await;
         let outcome = work.await;
-        if let Err(Stop::Failed(reason)) = &outcome {
-            self.journal.note(&reason.text).await;
-        }
         self.journal.end_step().await;
         let status = match &outcome {
             Ok(_) => StepStatus::Succeeded,
@@ -217,7 +217,9 @@ impl<'a> Steps<'a> {
     }
 
     async fn begin(&self, id: StepId) -> Result<(), Stop> {
-        step::begin(self.shop.ctx.db.writer(), id, db::now()).await?;
+        let (ctx, now) = (&self.shop.ctx, db::now());
+        let begun = || step::begin(ctx.db.writer(), id, now);
+        persist(ctx, &self.signals.lost, begun).await?;
         self.shop
             .ctx
             .bus
@@ -227,7 +229,9 @@ impl<'a> Steps<'a> {
     }
 
     async fn end(&self, id: StepId, end: StepEnd) -> Result<(), Stop> {
-        step::end(self.shop.ctx.db.writer(), id, end, db::now()).await?;
+        let (ctx, now) = (&self.shop.ctx, db::now());
+        let ended = || step::end(ctx.db.writer(), id, end, now);
+        persist(ctx, &self.signals.lost, ended).await?;
         self.shop
             .ctx
             .bus

@@ -114,31 +114,43 @@ impl GitStore {
         }
     }
 
-    /// The paths that differ between two commits of a project that were checked out before.
+    /// The paths that differ between two commits of a project that was checked out before. All
+    /// paths of the second one, when there is no first or the mirror has it no more.
     ///
     /// # Errors
-    /// [`GitError::UnknownRef`] when the mirror has one of them no more.
+    /// [`GitError::UnknownRef`] when the mirror does not have the second one.
     pub async fn changed_files(
         &self,
         project: i64,
-        [from, to]: [&str; 2],
+        (from, to): (Option<&str>, &str),
         cancel: &CancellationToken,
     ) -> Result<Vec<String>, GitError> {
         let mirror = self.lock(project, cancel).await?.repository();
-        for commit in [from, to] {
-            let known =
-                is_commit_id(commit) && self.commit_of(&mirror, commit, cancel).await?.is_some();
-            if !known {
-                return Err(GitError::UnknownRef(commit.to_owned()));
-            }
+        if !self.has_commit(&mirror, to, cancel).await? {
+            return Err(GitError::UnknownRef(to.to_owned()));
         }
-        let answer = ask(&self.commands.changed_files(&mirror, from, to), cancel).await?;
+        let question = match from {
+            Some(from) if self.has_commit(&mirror, from, cancel).await? => {
+                self.commands.changed_files(&mirror, from, to)
+            }
+            _ => self.commands.files(&mirror, to),
+        };
+        let answer = ask(&question, cancel).await?;
         let paths = answer
             .split(|&byte| byte == 0)
             .filter(|path| !path.is_empty());
         Ok(paths
             .map(|path| String::from_utf8_lossy(path).into_owned())
             .collect())
+    }
+
+    async fn has_commit(
+        &self,
+        mirror: &Path,
+        commit: &str,
+        cancel: &CancellationToken,
+    ) -> Result<bool, GitError> {
+        Ok(is_commit_id(commit) && self.commit_of(mirror, commit, cancel).await?.is_some())
     }
 
     async fn lock(&self, project: i64, cancel: &CancellationToken) -> Result<Mirror, GitError> {

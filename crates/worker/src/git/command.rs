@@ -167,6 +167,14 @@ impl Commands {
             .discard_errors()
     }
 
+    /// Prints the paths of a commit, each ended by a zero byte.
+    pub(super) fn files(&self, mirror: &Path, commit: &str) -> Command {
+        at(self.offline(), mirror)
+            .args(["ls-tree", "-r", "-z", "--name-only", "--full-tree"])
+            .args(["--end-of-options", commit])
+            .discard_errors()
+    }
+
     /// Packs a mirror when it has become untidy.
     pub(super) fn tidy(&self, mirror: &Path) -> Command {
         at(self.offline(), mirror).args(["-c", "gc.auto=6700", "gc", "--auto", "--quiet"])
@@ -342,6 +350,14 @@ mod tests {
         assert!(
             arguments(&commands().changed_files(Path::new("/m"), hostile, hostile))
                 .ends_with("--end-of-options '--upload-pack=touch x' '--upload-pack=touch x' --")
+        );
+    }
+
+    #[test]
+    fn files_of_a_commit_are_asked_for_by_a_revision_that_is_no_option() {
+        assert_eq!(
+            arguments(&commands().files(Path::new("/m"), "--x")),
+            "--git-dir /m ls-tree -r -z --name-only --full-tree --end-of-options --x"
         );
     }
 

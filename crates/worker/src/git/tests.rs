@@ -567,15 +567,25 @@ async fn changed_files_between_two_commits_are_listed() {
     let cancel = CancellationToken::new();
     let mut files = world
         .store
-        .changed_files(1, [&from, &to], &cancel)
+        .changed_files(1, (Some(&from), &to), &cancel)
         .await
         .unwrap();
     files.sort();
     assert_eq!(files, ["dir/with space\nand ünicode", "moved", "readme"]);
+    // Nothing to compare with: a first release, or a history that was rewritten.
     let missing = "1".repeat(40);
+    for from in [None, Some(missing.as_str())] {
+        let mut all = world
+            .store
+            .changed_files(1, (from, &to), &cancel)
+            .await
+            .unwrap();
+        all.sort();
+        assert_eq!(all, ["dir/with space\nand ünicode", "kept", "moved"]);
+    }
     let error = world
         .store
-        .changed_files(1, [&missing, &to], &cancel)
+        .changed_files(1, (Some(&from), &missing), &cancel)
         .await
         .unwrap_err();
     assert_eq!(error, GitError::UnknownRef(missing));
