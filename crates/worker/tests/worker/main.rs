@@ -1,0 +1,21 @@
+//! A whole worker in one process: real git, real processes, real folders, a migrated database and
+//! the in-memory queue.
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test whose surroundings fail has failed, and a panic is how it says so"
+)]
+
+mod ends;
+mod environment;
+mod hostile;
+mod interruption;
+mod journal;
+mod mysql;
+mod pipeline;
+mod privacy;
+mod rig;
+mod rollback;
+mod site;
+mod source;
