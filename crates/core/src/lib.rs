@@ -23,3 +23,4 @@ pub mod target;
 pub mod telemetry;
 pub mod variable;
 pub mod vault;
+mod word;

@@ -2,63 +2,32 @@
 //!
 //! Only `store::apply` writes a state, and only along these edges.
 
-use std::fmt;
-
-use sea_orm::{DeriveActiveEnum, EnumIter};
-use serde::{Deserialize, Serialize};
+use crate::word::words;
 
 use super::reason::Reason;
 use crate::id::{DeploymentId, UserId};
 
-/// Where a deployment stands.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    EnumIter,
-    DeriveActiveEnum,
-    Serialize,
-    Deserialize,
-    utoipa::ToSchema,
-)]
-#[sea_orm(
-    rs_type = "String",
-    db_type = "String(sea_orm::prelude::StringLen::N(24))",
-    rename_all = "snake_case"
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// Waits until somebody else agrees.
-    AwaitingApproval,
-    /// Waits for its turn, for its time, or for a worker.
-    Queued,
-    /// A worker has it.
-    Running,
-    /// It is live.
-    Succeeded,
-    /// It did not work, and will not be tried again.
-    Failed,
-    /// Somebody stopped it.
-    Cancelled,
-    /// A newer one took its place while it waited.
-    Superseded,
+words! {
+    /// Where a deployment stands.
+    Status {
+        /// Waits until somebody else agrees.
+        AwaitingApproval = "awaiting_approval",
+        /// Waits for its turn, for its time, or for a worker.
+        Queued = "queued",
+        /// A worker has it.
+        Running = "running",
+        /// It is live.
+        Succeeded = "succeeded",
+        /// It did not work, and will not be tried again.
+        Failed = "failed",
+        /// Somebody stopped it.
+        Cancelled = "cancelled",
+        /// A newer one took its place while it waited.
+        Superseded = "superseded",
+    }
 }
 
 impl Status {
-    /// Every state.
-    pub const ALL: [Self; 7] = [
-        Self::AwaitingApproval,
-        Self::Queued,
-        Self::Running,
-        Self::Succeeded,
-        Self::Failed,
-        Self::Cancelled,
-        Self::Superseded,
-    ];
-
     /// States that a deployment may still leave.
     pub const OPEN: [Self; 3] = [Self::AwaitingApproval, Self::Queued, Self::Running];
 
@@ -66,32 +35,6 @@ impl Status {
     #[must_use]
     pub fn is_terminal(self) -> bool {
         !Self::OPEN.contains(&self)
-    }
-
-    /// The state's name, as in the HTTP API.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AwaitingApproval => "awaiting_approval",
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-            Self::Superseded => "superseded",
-        }
-    }
-
-    /// Reads a state's name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == name)
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

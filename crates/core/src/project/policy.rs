@@ -1,42 +1,29 @@
 //! How a project treats a new deployment while others of the same target wait, and how often it
 //! tries again.
 
-use std::time::Duration;
+use crate::word::words;
 
-use sea_orm::{DeriveActiveEnum, EnumIter};
-use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 use crate::settings;
 
-/// What happens to a new deployment while others of its target wait.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    EnumIter,
-    DeriveActiveEnum,
-    Serialize,
-    Deserialize,
-    utoipa::ToSchema,
-)]
-#[sea_orm(
-    rs_type = "String",
-    db_type = "String(sea_orm::prelude::StringLen::N(16))",
-    rename_all = "snake_case"
-)]
-#[serde(rename_all = "snake_case")]
-pub enum QueuePolicy {
-    /// It waits its turn.
-    #[default]
-    QueueAll,
-    /// It takes the place of those that wait.
-    KeepNewest,
-    /// It is refused.
-    Reject,
+words! {
+    /// What happens to a new deployment while others of its target wait.
+    QueuePolicy {
+        /// It waits its turn.
+        QueueAll = "queue_all",
+        /// It takes the place of those that wait.
+        KeepNewest = "keep_newest",
+        /// It is refused.
+        Reject = "reject",
+    }
+}
+
+#[expect(clippy::derivable_impls, reason = "the enumeration comes from a macro")]
+impl Default for QueuePolicy {
+    fn default() -> Self {
+        Self::QueueAll
+    }
 }
 
 /// How often a deployment is run, and how long it waits between.

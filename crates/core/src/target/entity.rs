@@ -1,36 +1,19 @@
 //! The table `targets`. A row is also its target's slot: `holder_id` has begun and not ended, and
 //! `epoch` is the fence of the newest run.
 
+use crate::word::words;
+
 use chrono::{DateTime, Utc};
 use sea_orm::entity::prelude::*;
-use sea_orm::{DeriveActiveEnum, EnumIter};
-use serde::{Deserialize, Serialize};
 
 use crate::id::{DeploymentId, ProjectId, TargetId};
 
-/// How a target is reached.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    EnumIter,
-    DeriveActiveEnum,
-    Serialize,
-    Deserialize,
-    utoipa::ToSchema,
-)]
-#[sea_orm(
-    rs_type = "String",
-    db_type = "String(sea_orm::prelude::StringLen::N(16))",
-    rename_all = "snake_case"
-)]
-#[serde(rename_all = "snake_case")]
-pub enum TargetKind {
-    /// A folder on the worker's own machine.
-    Local,
+words! {
+    /// How a target is reached.
+    TargetKind {
+        /// A folder on the worker's own machine.
+        Local = "local",
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
