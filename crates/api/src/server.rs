@@ -127,6 +127,7 @@ fn no_such_path(_: actix_web::error::PathError, _: &HttpRequest) -> ActixError {
     Problem::from(Error::NotFound("thing")).into()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "actix hands the error over")]
 fn wrong_query(error: actix_web::error::QueryPayloadError, _: &HttpRequest) -> ActixError {
     Problem::from(Error::invalid("query", error.to_string())).into()
 }
