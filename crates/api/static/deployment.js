@@ -3,6 +3,9 @@
 
 import { Log } from "./log.js";
 
+/** How often a place in the queue is looked at: others move without an event of this deployment. */
+const QUEUE_MS = 5000;
+
 const page = document.querySelector("#deployment");
 const state = document.querySelector("#log-state");
 const announcer = document.querySelector("#announcer");
@@ -19,8 +22,12 @@ function follow() {
   events.addEventListener("log", (event) => log.add(JSON.parse(event.data)));
   events.addEventListener("status", refresh);
   events.addEventListener("step", refresh);
+  const queue = setInterval(() => {
+    if (badge() === "Queued" && document.visibilityState === "visible") refresh();
+  }, QUEUE_MS);
   events.addEventListener("end", () => {
     events.close();
+    clearInterval(queue);
     log.flush();
     say("");
     refresh();

@@ -28,7 +28,7 @@ use crate::{error::Problem, seal::Seal};
 /// Projects of one page.
 const PAGE: usize = 50;
 /// Deployments among which the newest of each project is looked for first.
-const RECENT: u64 = 200;
+const RECENT: u64 = 100;
 const LIST: &str = "projects";
 
 pub(super) fn routes(service: &mut ServiceConfig) {

@@ -168,6 +168,41 @@ async fn a_deployment_is_followed_live_from_the_button_to_its_end() {
 }
 
 #[tokio::test]
+async fn a_queued_deployment_sees_the_queue_move() {
+    let app = TestApp::spawn().await;
+    app.project("web").await;
+    let first = app.deployment("web", None).await;
+    let second = app.deployment("web", None).await;
+    let third = app.deployment("web", None).await;
+    let notice = "#overview .notice p";
+    with_chromium(Look::default(), async |page| {
+        open(page, &app, &format!("/deployments/{third}")).await;
+        reads(
+            page,
+            notice,
+            "Waits for 2 older deployments of this target.",
+        )
+        .await;
+        Run::begin(&app, first)
+            .await
+            .end(&Transition::Succeed)
+            .await;
+        reads(page, notice, "Waits for 1 older deployment of this target.").await;
+        Run::begin(&app, second)
+            .await
+            .end(&Transition::Succeed)
+            .await;
+        reads(
+            page,
+            notice,
+            "Next on this target; waits for a free worker.",
+        )
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn lines_look_the_same_whether_they_came_live_or_with_the_page() {
     let app = TestApp::spawn().await;
     app.project("web").await;
