@@ -54,7 +54,7 @@ pub enum Error {
     #[error("{}", Joined(.0))]
     Invalid(Vec<FieldError>),
     /// As many deployments wait as may.
-    #[error("{depth} deployments are waiting and the limit is {limit}")]
+    #[error("as many deployments wait as may: {depth} of {limit}")]
     QueueFull {
         /// The configured limit.
         limit: u32,

@@ -223,7 +223,7 @@ async fn a_full_queue_is_said_in_words_and_keeps_its_status() {
     assert_eq!(refused.status, 429);
     assert!(!refused.header("Retry-After").is_empty());
     refused.shows("Too much is waiting");
-    refused.shows("1 deployments are waiting and the limit is 1");
+    refused.shows("as many deployments wait as may: 1 of 1");
     refused.shows(DEPLOY);
 }
 
