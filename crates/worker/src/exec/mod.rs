@@ -8,6 +8,7 @@ mod command;
 mod output;
 mod process;
 mod sweep;
+mod watcher;
 
 use std::{pin::pin, time::Duration};
 

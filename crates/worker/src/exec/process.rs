@@ -18,7 +18,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Command, Outcome, sweep};
+use super::{Command, Outcome, sweep, watcher::Watcher};
 
 /// How often a group that was asked to end is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -35,6 +35,7 @@ pub(super) struct Running {
     ended: AsyncFd<OwnedFd>,
     mark: sweep::Mark,
     reaped: bool,
+    _watcher: Watcher,
 }
 
 /// Starts a command, with one pipe for both of its output streams.
@@ -52,6 +53,7 @@ pub(super) fn start(command: &Command) -> Result<(Running, Receiver), String> {
         )
     };
     let mark = sweep::Mark::random().map_err(|error| failed(error.into()))?;
+    let mut watcher = Watcher::start(&mark).map_err(failed)?;
     let (reader, writer) = std::io::pipe().map_err(failed)?;
     let mut prepared = command.to_std();
     prepared
@@ -74,7 +76,8 @@ pub(super) fn start(command: &Command) -> Result<(Running, Receiver), String> {
         .id()
         .and_then(|id| Pid::from_raw(id.cast_signed()))
         .ok_or_else(|| "the new process has no id".to_owned())?;
-    match watch_end(group) {
+    let prepared = watcher.watch(group).and_then(|()| watch_end(group));
+    match prepared {
         Ok(ended) => Ok((
             Running {
                 child,
@@ -82,6 +85,7 @@ pub(super) fn start(command: &Command) -> Result<(Running, Receiver), String> {
                 ended,
                 mark,
                 reaped: false,
+                _watcher: watcher,
             },
             reader,
         )),

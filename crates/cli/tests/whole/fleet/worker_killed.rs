@@ -5,11 +5,17 @@ use slipway_testkit::{RunningProgram, eventually};
 
 use crate::rig::{Client, DEADLINE, Installation, Redis, records};
 
-/// The first run goes on for ever, the second ends.
+/// The first run goes on for ever, with a process that has left its group, and the second ends.
+/// Each takes the target's own lock, which none of the other's processes may still hold.
 const SCRIPT: &str = r#"
+exec 9>"$PLACE/lock"
+flock -n 9 || { touch "$PLACE/overlap"; exit 1; }
+runs=$(wc -l <"$PLACE/runs" || echo 0)
+echo "run $((runs + 1))"
+linger='while [ -d "$PLACE" ]; do sleep 0.05; done'
+[ "$runs" -gt 0 ] || setsid sh -c "$linger" &
 echo "$PPID $$" >>"$PLACE/runs"
-echo "run $(wc -l <"$PLACE/runs")"
-while [ -d "$PLACE" ] && [ "$(wc -l <"$PLACE/runs")" -lt 2 ]; do sleep 0.05; done
+[ "$runs" -gt 0 ] || eval "$linger"
 "#;
 
 #[tokio::test]
@@ -35,8 +41,7 @@ async fn killed_worker_is_replaced_and_the_loss_costs_no_attempt() {
         .filter(|line| line.starts_with("run "))
         .collect();
     assert_eq!(said, ["run 1", "run 2"], "{log}");
-    let runs = records(&installation.path("runs"));
-    assert_eq!(runs[1][0], other.id().to_string());
+    assert_taken_over(&installation, &other);
     drop(api);
 }
 
@@ -57,9 +62,16 @@ async fn worker_that_may_not_wait_hands_its_deployment_back() {
         "{ended}"
     );
     assert_eq!(step_statuses(&ended), json!(["cancelled", "succeeded"]));
-    let runs = records(&installation.path("runs"));
-    assert_eq!(runs[1][0], other.id().to_string());
+    assert_taken_over(&installation, &other);
     drop(api);
+}
+
+/// The other worker did the second run, and only once the first was over.
+fn assert_taken_over(installation: &Installation, other: &RunningProgram) {
+    let runs = records(&installation.path("runs"));
+    assert_eq!(runs.len(), 2, "{runs:?}");
+    assert_eq!(runs[1][0], other.id().to_string());
+    assert!(!installation.path("overlap").exists());
 }
 
 async fn until_logged(client: &Client, id: i64, wanted: &str) {
