@@ -10,6 +10,7 @@
 
 mod certs;
 mod database;
+mod environment;
 mod git_repo;
 mod poll;
 mod process;
@@ -18,6 +19,7 @@ mod services;
 
 pub use certs::{Authority, Certificate};
 pub use database::{MysqlAccount, TestDatabase, mysql_database, sqlite_database};
+pub use environment::variable;
 pub use git_repo::GitRepo;
 pub use poll::{eventually, eventually_blocking};
 pub use process::{Program, RunningProgram};

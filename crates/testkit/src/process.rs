@@ -5,7 +5,7 @@
 use std::{
     collections::VecDeque,
     env,
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -16,7 +16,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::poll::eventually_blocking;
+use crate::{environment::variables, poll::eventually_blocking};
 
 /// A program about to be started.
 #[derive(Debug)]
@@ -45,8 +45,10 @@ impl Program {
     #[must_use]
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let mut command = Command::new(program);
-        let ours = |name: &OsString| name.to_string_lossy().starts_with("SLIPWAY");
-        for (name, _) in env::vars_os().filter(|(name, _)| ours(name)) {
+        for name in variables()
+            .keys()
+            .filter(|name| name.starts_with("SLIPWAY"))
+        {
             command.env_remove(name);
         }
         command

@@ -2,7 +2,9 @@
 //!
 //! `deploy/test.sh` starts them and says so through the environment; nothing here starts anything.
 
-use std::{env, net::TcpListener, path::PathBuf};
+use std::{net::TcpListener, path::PathBuf};
+
+use crate::environment::variable;
 
 /// A Redis that speaks TLS only.
 #[derive(Clone, Debug)]
@@ -60,13 +62,12 @@ pub fn free_port() -> u16 {
 }
 
 fn required(name: &str) -> String {
-    match env::var(name) {
-        Ok(value) if !value.is_empty() => value,
-        _ => panic!(
+    variable(name).unwrap_or_else(|| {
+        panic!(
             "{name} is not set: run the tests with deploy/test.sh, or keep its services up with \
              `deploy/test.sh --services` and export what it prints"
-        ),
-    }
+        )
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a scenario runs on: one implementation, freshly rebuilt, that can be wiped.
 
-use std::{env, future::Future, panic, path::Path, sync::Arc, time::Duration};
+use std::{future::Future, panic, path::Path, sync::Arc, time::Duration};
 
 use fred::{
     clients::Client,
@@ -244,17 +244,14 @@ fn trusting(file: &Path) -> TlsConnector {
 
 /// The test server, and a prefix that no other test uses.
 pub(crate) fn settings_from_environment() -> settings::Redis {
-    let url = env::var("SLIPWAY_TEST_REDIS_URL").unwrap_or_else(|_| {
-        panic!("SLIPWAY_TEST_REDIS_URL is not set: run deploy/test.sh, which starts the servers")
-    });
-    settings_from_url(&url)
+    settings_from_url(&slipway_testkit::redis_url())
 }
 
 /// Settings for `redis[s]://[:password@]host:port`.
 pub(crate) fn settings_from_url(url: &str) -> settings::Redis {
     let (scheme, rest) = url.split_once("://").expect("a URL");
     let (password, address) = match rest.rsplit_once('@') {
-        Some((user, address)) => (user.strip_prefix(':'), address),
+        Some((user, address)) => (user.split_once(':').map(|(_, it)| it), address),
         None => (None, rest),
     };
     let (host, port) = address

@@ -2,8 +2,6 @@
 //!
 //! Needs `SLIPWAY_TEST_REDIS_TLS_URL` and `SLIPWAY_TEST_REDIS_CA`.
 
-use std::env;
-
 use slipway_core::{
     id::DeploymentId,
     ports::{Claimed, Event, QueueError, Received},
@@ -15,13 +13,9 @@ use tokio::time::timeout;
 use crate::rig::{DEADLINE, LONG, MANY, RawRedis, SOON, entry, settings_from_url, token};
 
 fn settings() -> settings::Redis {
-    let variable = |name: &str| {
-        env::var(name).unwrap_or_else(|_| {
-            panic!("{name} is not set: run deploy/test.sh, which starts the servers")
-        })
-    };
-    let mut settings = settings_from_url(&variable("SLIPWAY_TEST_REDIS_TLS_URL"));
-    settings.ca_file = Some(variable("SLIPWAY_TEST_REDIS_CA").into());
+    let server = slipway_testkit::redis_tls();
+    let mut settings = settings_from_url(&server.url);
+    settings.ca_file = Some(server.ca_file);
     settings
 }
 

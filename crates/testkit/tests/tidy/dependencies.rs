@@ -63,7 +63,7 @@ pub(crate) fn metadata() -> Metadata {
 }
 
 fn ask(extra: &[&str]) -> Result<String, String> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let cargo = slipway_testkit::variable("CARGO").unwrap_or_else(|| "cargo".to_owned());
     let output = Command::new(cargo)
         .args(["metadata", "--format-version", "1", "--locked"])
         .args(["--filter-platform", host().as_str()])
