@@ -1,6 +1,7 @@
 //! Deployments: the state machine, the door, the queue's truth, the log.
 
 pub mod admission;
+pub mod detail;
 pub mod entity;
 pub mod line;
 pub mod queue_place;

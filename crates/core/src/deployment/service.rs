@@ -2,18 +2,18 @@
 
 use chrono::{DateTime, Utc};
 
+pub use super::detail::Detail;
 use super::{
     admission::{Admitted, Idempotency, NewDeployment},
-    entity::{deployment::Model, step},
+    detail::{detail_of, details},
+    entity::deployment::Model,
     line::LogLine,
-    queue_place::{QueuePlace, place},
     status::{Status, Transition},
     store::{self, Guard, apply::request_cancel, read::Filter},
     trigger::Trigger,
 };
 use crate::{
     access::{Actor, Permission},
-    account,
     ctx::Ctx,
     error::{Error, Result},
     field::{IdempotencyKey, RefName, Remark},
@@ -33,23 +33,6 @@ pub struct DeployInput {
     pub note: Option<Remark>,
     /// How to recognise the same request again.
     pub key: Option<IdempotencyKey>,
-}
-
-/// A deployment with everything that a view of it shows.
-#[derive(Clone, Debug)]
-pub struct Detail {
-    /// The deployment.
-    pub row: Model,
-    /// Its project.
-    pub project: project::entity::Model,
-    /// Its target.
-    pub target: target::entity::Model,
-    /// The steps of all its runs.
-    pub steps: Vec<step::Model>,
-    /// Its place in the line, while it is queued.
-    pub queue: Option<QueuePlace>,
-    /// Who asked for it, if the account still exists.
-    pub requested_by: Option<account::entity::user::Model>,
 }
 
 /// Asks for a deployment. The same Idempotency-Key with the same request answers the same one.
@@ -187,32 +170,6 @@ pub async fn get(ctx: &Ctx, actor: &Actor, id: DeploymentId) -> Result<Detail> {
     .await
 }
 
-async fn detail_of(
-    ctx: &Ctx,
-    row: Model,
-    project: project::entity::Model,
-    target: target::entity::Model,
-) -> Result<Detail> {
-    let conn = ctx.db.reader();
-    let lines = if row.status == Status::Queued {
-        store::read::lines(conn, &[row.target_id]).await?
-    } else {
-        Vec::new()
-    };
-    let requested_by = match row.requested_by {
-        Some(user) => account::store::find_user(conn, user).await?,
-        None => None,
-    };
-    Ok(Detail {
-        steps: store::step::list(conn, row.id).await?,
-        queue: place(&row, &lines, Utc::now().timestamp_micros()),
-        row,
-        project,
-        target,
-        requested_by,
-    })
-}
-
 /// Which deployments to list; projects and targets by slug or id.
 #[derive(Clone, Debug, Default)]
 pub struct ListInput {
@@ -253,54 +210,6 @@ pub async fn list(ctx: &Ctx, actor: &Actor, input: &ListInput) -> Result<Vec<Det
     }
     let rows = store::read::list(ctx.db.reader(), &filter, input.limit).await?;
     details(ctx, rows).await
-}
-
-/// Completes many rows with one query for each kind of part.
-async fn details(ctx: &Ctx, rows: Vec<Model>) -> Result<Vec<Detail>> {
-    let conn = ctx.db.reader();
-    let queued = rows.iter().filter(|row| row.status == Status::Queued);
-    let lines = store::read::lines(conn, &distinct(queued.map(|row| row.target_id))).await?;
-    let projects =
-        project::store::find_many(conn, &distinct(rows.iter().map(|row| row.project_id))).await?;
-    let targets =
-        target::store::find_many(conn, &distinct(rows.iter().map(|row| row.target_id))).await?;
-    let users = distinct(rows.iter().filter_map(|row| row.requested_by));
-    let users = account::store::find_users(conn, &users).await?;
-    let ids: Vec<DeploymentId> = rows.iter().map(|row| row.id).collect();
-    let mut steps = store::step::list_many(conn, &ids).await?;
-    let now = Utc::now().timestamp_micros();
-    let mut details = Vec::with_capacity(rows.len());
-    for row in rows {
-        let project = projects.iter().find(|project| project.id == row.project_id);
-        let target = targets.iter().find(|target| target.id == row.target_id);
-        // Either may have been deleted between the queries; then the deployment is gone too.
-        let (Some(project), Some(target)) = (project, target) else {
-            continue;
-        };
-        let (own, others) = steps
-            .into_iter()
-            .partition(|step| step.deployment_id == row.id);
-        steps = others;
-        details.push(Detail {
-            queue: place(&row, &lines, now),
-            project: project.clone(),
-            target: target.clone(),
-            steps: own,
-            requested_by: users
-                .iter()
-                .find(|user| Some(user.id) == row.requested_by)
-                .cloned(),
-            row,
-        });
-    }
-    Ok(details)
-}
-
-fn distinct<T: Ord>(ids: impl Iterator<Item = T>) -> Vec<T> {
-    let mut ids: Vec<T> = ids.collect();
-    ids.sort_unstable();
-    ids.dedup();
-    ids
 }
 
 /// Stops a deployment: at once while it waits; while it runs its worker is told. Repeating it has
