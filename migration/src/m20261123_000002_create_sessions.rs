@@ -23,6 +23,7 @@ impl MigrationTrait for Migration {
             .foreign_key(&mut belongs_to("sessions", "user_id", "users"));
         manager.create_table(sessions).await?;
         index(manager, "sessions", &["token_hash"], true).await?;
+        index(manager, "sessions", &["user_id"], false).await?;
         index(manager, "sessions", &["expires_at"], false).await
     }
 

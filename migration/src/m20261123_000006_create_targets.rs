@@ -1,4 +1,5 @@
-//! Places that deployments go to. A row is also its target's slot: `holder_id` runs now, and\n//! `epoch` is the fence of the newest run.
+//! Places that deployments go to. A row is also its target's slot: `holder_id` runs now, and
+//! `epoch` is the fence of the newest run.
 
 use sea_orm_migration::prelude::*;
 

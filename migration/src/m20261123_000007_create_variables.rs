@@ -1,4 +1,5 @@
-//! Plain values for steps. `scope` is the target's id, or 0 for the whole project: a unique index\n//! would let two empty target ids pass.
+//! Plain values for steps. `scope` is the target's id, or 0 for the whole project: a unique index
+//! would let two empty target ids pass.
 
 use sea_orm_migration::prelude::*;
 

@@ -1,4 +1,5 @@
-//! One check value for each master key version: a wrong key is noticed at start, not at the first\n//! deployment.
+//! One check value for each master key version: a wrong key is noticed at start, not at the first
+//! deployment.
 
 use sea_orm_migration::prelude::*;
 

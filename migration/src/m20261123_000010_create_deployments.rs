@@ -1,4 +1,5 @@
-//! Deployments: the truth about the queue. `not_before` and `lease_until` are microseconds since\n//! 1970 on the database's own clock, because only that clock may judge a lease.
+//! Deployments: the truth about the queue. `not_before` and `lease_until` are microseconds since
+//! 1970 on the database's own clock, because only that clock may judge a lease.
 
 use sea_orm_migration::prelude::*;
 
@@ -52,6 +53,7 @@ impl MigrationTrait for Migration {
             false,
         )
         .await?;
+        index(manager, "deployments", &["target_id", "id"], false).await?;
         index(manager, "deployments", &["project_id", "id"], false).await?;
         index(manager, "deployments", &["lease_token"], false).await?;
         index(manager, "deployments", &["retry_of"], true).await

@@ -1,4 +1,5 @@
-//! Output of steps, many lines to a row: a row for each line would cap a step at some ten\n//! thousand lines a second.
+//! Output of steps, many lines to a row: a row for each line would cap a step at some ten
+//! thousand lines a second.
 
 use sea_orm_migration::prelude::*;
 

@@ -21,7 +21,8 @@ impl MigrationTrait for Migration {
             .foreign_key(&mut belongs_to("releases", "target_id", "targets"))
             .foreign_key(&mut belongs_to("releases", "deployment_id", "deployments"));
         manager.create_table(releases).await?;
-        index(manager, "releases", &["target_id", "deployment_id"], true).await
+        index(manager, "releases", &["target_id", "deployment_id"], true).await?;
+        index(manager, "releases", &["deployment_id"], false).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

@@ -31,6 +31,7 @@ impl MigrationTrait for Migration {
             true,
         )
         .await?;
+        index(manager, "idempotency_keys", &["deployment_id"], false).await?;
         index(manager, "idempotency_keys", &["created_at"], false).await
     }
 

@@ -7,13 +7,13 @@ use std::{path::Path, time::Duration};
 
 use anyhow::Context as _;
 use sea_orm::{
-    DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExprTrait as _, IsolationLevel,
-    RuntimeErr, SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
+    DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExprTrait as _, RuntimeErr,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
     sea_query::{Expr, SimpleExpr},
 };
 use secrecy::ExposeSecret as _;
 use sqlx::{
-    ConnectOptions as _,
+    ConnectOptions as _, Executor as _,
     mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -25,6 +25,14 @@ use crate::{
 
 /// How often a transaction is tried again when the database asks for it.
 const TRANSIENT_RETRIES: u32 = 5;
+
+/// What every MySQL session is told. A statement sees what was committed before it, as on SQLite;
+/// the usual isolation would show a transaction the past, and lock gaps beside its rows. A value
+/// that does not fit is an error, whatever the server's own mode says.
+const MYSQL_SESSION: [&str; 2] = [
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES')",
+];
 
 /// The database of one process.
 #[derive(Clone, Debug)]
@@ -111,6 +119,14 @@ impl Db {
         let pool = MySqlPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(Duration::from_secs(5))
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    for statement in MYSQL_SESSION {
+                        connection.execute(statement).await?;
+                    }
+                    Ok(())
+                })
+            })
             .connect_with(options)
             .await
             .with_context(|| {
@@ -150,16 +166,10 @@ impl Db {
     /// # Errors
     /// When no connection is to be had.
     pub async fn begin(&self) -> Result<DatabaseTransaction> {
-        let options = if self.backend() == DbBackend::Sqlite {
-            TransactionOptions {
-                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-                ..TransactionOptions::default()
-            }
-        } else {
-            TransactionOptions {
-                isolation_level: Some(IsolationLevel::ReadCommitted),
-                ..TransactionOptions::default()
-            }
+        // MySQL ignores the mode; its isolation is set for the whole session.
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
         };
         Ok(self.writer.begin_with_options(options).await?)
     }
@@ -210,8 +220,9 @@ pub fn is_transient(error: &DbErr) -> bool {
     if let Some(mysql) = database.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
         return matches!(mysql.number(), 1205 | 1213);
     }
-    // SQLITE_BUSY and SQLITE_BUSY_SNAPSHOT.
-    matches!(database.code().as_deref(), Some("5" | "517"))
+    // The low byte of an extended code is its kind: 5 is SQLITE_BUSY.
+    let code = database.code().and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == 5)
 }
 
 /// Runs a whole transaction, and again when the database asks for that.
@@ -240,6 +251,15 @@ pub fn is_duplicate(error: &DbErr) -> bool {
     matches!(
         error.sql_err(),
         Some(sea_orm::SqlErr::UniqueConstraintViolation(_))
+    )
+}
+
+/// True when this statement named a row of another table that does not exist (any more).
+#[must_use]
+pub fn is_orphan(error: &DbErr) -> bool {
+    matches!(
+        error.sql_err(),
+        Some(sea_orm::SqlErr::ForeignKeyConstraintViolation(_))
     )
 }
 

@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use anyhow::{Context as _, bail};
-use sea_orm::{ConnectionTrait as _, DbBackend, Statement, TransactionTrait as _};
+use sea_orm::{ConnectionTrait as _, DbBackend, Statement};
 use slipway_migration::{Migrator, MigratorTrait as _};
 
 use crate::{db::Db, settings::Database};
@@ -91,7 +91,7 @@ pub async fn migrate(db: &Db, settings: &Database) -> anyhow::Result<SchemaStatu
     if db.backend() == DbBackend::Sqlite {
         migrate_sqlite(db, settings).await?;
     } else {
-        migrate_mysql(db).await?;
+        migrate_mysql(db, settings).await?;
     }
     status(db).await
 }
@@ -118,10 +118,15 @@ async fn migrate_sqlite(db: &Db, settings: &Database) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A named lock on one connection, which a transaction pins; the migrations run on others, since
-/// each DDL statement would end that transaction. The server frees the lock if we die.
-async fn migrate_mysql(db: &Db) -> anyhow::Result<()> {
-    let holder = db.writer().begin().await?;
+/// A named lock on a connection of its own, which a transaction pins: whatever happens here, closing
+/// it frees the lock, as it would not if the connection went back to a pool.
+async fn migrate_mysql(db: &Db, settings: &Database) -> anyhow::Result<()> {
+    let single = Database {
+        max_connections: 1,
+        ..settings.clone()
+    };
+    let lock_holder = Db::connect(&single).await?;
+    let holder = lock_holder.begin().await?;
     let lock = "SELECT GET_LOCK(CONCAT('slipway.migrate.', LEFT(SHA1(DATABASE()), 16)), 600) AS ok";
     let got: Option<i64> = match holder
         .query_one_raw(Statement::from_string(db.backend(), lock))

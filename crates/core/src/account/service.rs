@@ -155,6 +155,7 @@ pub async fn create_user(
     insert_user(ctx, input, now).await
 }
 
+/// Inserts an account; system-only, its callers have asked.
 pub(super) async fn insert_user(
     ctx: &Ctx,
     input: NewUser,
@@ -226,10 +227,20 @@ pub async fn update_user(
     if let Some(name) = change.name {
         values.name = Set(name.into_string());
     }
+    let signs_out = change.disabled == Some(true);
+    crate::db::retried(|| write_user(ctx, id, values.clone(), signs_out)).await
+}
+
+async fn write_user(
+    ctx: &Ctx,
+    id: UserId,
+    values: user::ActiveModel,
+    signs_out: bool,
+) -> Result<user::Model> {
     let tx = ctx.db.begin().await?;
     store::lock_admins(&tx).await?;
     store::update_user(&tx, id, values).await?;
-    if change.disabled == Some(true) {
+    if signs_out {
         store::delete_sessions(&tx, id).await?;
     }
     if store::count_admins(&tx).await? == 0 {

@@ -246,9 +246,15 @@ pub async fn update(
 /// [`Error::NotFound`], [`Error::Forbidden`], or a conflict.
 pub async fn delete(ctx: &Ctx, actor: &Actor, key: &str) -> Result<()> {
     let project = open(ctx, actor, key, Permission::DeleteProject).await?.row;
+    crate::db::retried(|| delete_closed(ctx, project.id)).await
+}
+
+/// The lock comes first: it keeps new deployments out until this has been decided.
+async fn delete_closed(ctx: &Ctx, id: ProjectId) -> Result<()> {
     let tx = ctx.db.begin().await?;
-    refuse_open(deployment::store::read::count_open(&tx, project.id, None).await?)?;
-    store::delete(&tx, project.id).await?;
+    store::lock(&tx, id).await?;
+    refuse_open(deployment::store::read::count_open(&tx, id, None).await?)?;
+    store::delete(&tx, id).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -340,24 +346,33 @@ pub async fn set_member(
     change: (UserId, Option<ProjectRole>),
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let (user, role) = change;
     let project = open(ctx, actor, key, Permission::GovernProject).await?.row;
+    crate::db::retried(|| write_member(ctx, project.id, change, now)).await
+}
+
+async fn write_member(
+    ctx: &Ctx,
+    project: ProjectId,
+    change: (UserId, Option<ProjectRole>),
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let (user, role) = change;
     let tx = ctx.db.begin().await?;
-    store::lock(&tx, project.id, now).await?;
+    store::lock(&tx, project).await?;
     match role {
         Some(role) => {
             if crate::account::store::find_user(&tx, user).await?.is_none() {
                 return Err(Error::NotFound("user"));
             }
-            store::set_role(&tx, project.id, user, role, now).await?;
+            store::set_role(&tx, project, user, role, now).await?;
         }
         None => {
-            if !store::remove_member(&tx, project.id, user).await? {
+            if !store::remove_member(&tx, project, user).await? {
                 return Err(Error::NotFound("member"));
             }
         }
     }
-    if store::count_owners(&tx, project.id).await? == 0 {
+    if store::count_owners(&tx, project).await? == 0 {
         return Err(Error::conflict(
             "last_owner",
             "a project keeps at least one Owner",

@@ -3,13 +3,14 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, PaginatorTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, sea_query::Expr,
 };
 
 use super::entity::{ActiveModel, Column, Entity, Model, membership};
 use crate::{
     access::ProjectRole,
     error::Result,
+    field::Slug,
     id::{ProjectId, UserId},
 };
 
@@ -20,6 +21,8 @@ use crate::{
 pub async fn find(conn: &impl ConnectionTrait, key: &str) -> Result<Option<Model>> {
     let query = match key.parse::<ProjectId>() {
         Ok(id) => Entity::find_by_id(id),
+        // MySQL overlooks spaces at the end; an address names a project exactly or not at all.
+        Err(_) if key.parse::<Slug>().is_err() => return Ok(None),
         Err(_) => Entity::find().filter(Column::Slug.eq(key)),
     };
     Ok(query.one(conn).await?)
@@ -206,15 +209,16 @@ pub async fn remove_member(
     Ok(deleted.rows_affected > 0)
 }
 
-/// Locks a project's row until the transaction ends, so that two changes to its members queue up.
+/// Locks a project's row until the transaction ends: two changes to its members queue up, and no
+/// deployment is added to it meanwhile, because that locks the row too.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn lock(tx: &impl ConnectionTrait, project: ProjectId, now: DateTime<Utc>) -> Result<()> {
-    let touched = ActiveModel {
-        updated_at: Set(now),
-        ..ActiveModel::default()
-    };
-    update(tx, project, touched).await?;
+pub async fn lock(tx: &impl ConnectionTrait, project: ProjectId) -> Result<()> {
+    Entity::update_many()
+        .col_expr(Column::Slug, Expr::col(Column::Slug))
+        .filter(Column::Id.eq(project))
+        .exec(tx)
+        .await?;
     Ok(())
 }

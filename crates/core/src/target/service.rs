@@ -68,7 +68,7 @@ pub async fn get(ctx: &Ctx, actor: &Actor, project: &str, key: &str) -> Result<M
     find(ctx, project.id, key).await
 }
 
-/// A target of a project that was opened before.
+/// A target of a project that was opened before; system-only.
 ///
 /// # Errors
 /// [`Error::NotFound`].
@@ -173,8 +173,14 @@ pub async fn delete(ctx: &Ctx, actor: &Actor, project: &str, key: &str) -> Resul
         .await?
         .row;
     let target = find(ctx, project.id, key).await?;
+    crate::db::retried(|| delete_closed(ctx, &target)).await
+}
+
+/// The lock comes first: it keeps new deployments out until this has been decided.
+async fn delete_closed(ctx: &Ctx, target: &Model) -> Result<()> {
     let tx = ctx.db.begin().await?;
-    let open = deployment::store::read::count_open(&tx, project.id, Some(target.id)).await?;
+    store::lock(&tx, target.id).await?;
+    let open = deployment::store::read::count_open(&tx, target.project_id, Some(target.id)).await?;
     project::service::refuse_open(open)?;
     store::delete(&tx, target.id).await?;
     tx.commit().await?;

@@ -3,11 +3,13 @@
 
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    sea_query::Expr,
 };
 
 use super::entity::{ActiveModel, Column, Entity, Model};
 use crate::{
     error::Result,
+    field::Slug,
     id::{ProjectId, TargetId},
 };
 
@@ -22,6 +24,8 @@ pub async fn find(
 ) -> Result<Option<Model>> {
     let query = match key.parse::<TargetId>() {
         Ok(id) => Entity::find_by_id(id),
+        // MySQL overlooks spaces at the end; an address names a target exactly or not at all.
+        Err(_) if key.parse::<Slug>().is_err() => return Ok(None),
         Err(_) => Entity::find().filter(Column::Slug.eq(key)),
     };
     Ok(query
@@ -87,6 +91,20 @@ pub async fn update(
         .set(values)
         .filter(Column::Id.eq(id))
         .exec(conn)
+        .await?;
+    Ok(())
+}
+
+/// Locks a target's row until the transaction ends: no deployment is added to it meanwhile, because
+/// that locks the row too.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lock(tx: &impl ConnectionTrait, id: TargetId) -> Result<()> {
+    Entity::update_many()
+        .col_expr(Column::Slug, Expr::col(Column::Slug))
+        .filter(Column::Id.eq(id))
+        .exec(tx)
         .await?;
     Ok(())
 }

@@ -90,14 +90,8 @@ pub async fn put(
     let target = input.target.as_deref();
     let place = place(ctx, actor, project, target, Permission::ConfigureProject).await?;
     check_value(&input.value).map_err(|message| Error::invalid("value", message))?;
-    store::put(
-        ctx.db.writer(),
-        place,
-        input.name.as_str(),
-        &input.value,
-        now,
-    )
-    .await
+    let (conn, name) = (ctx.db.writer(), input.name.as_str());
+    crate::db::retried(|| store::put(conn, place, name, &input.value, now)).await
 }
 
 /// Deletes a variable.
@@ -112,9 +106,13 @@ pub async fn delete(
     target: Option<&str>,
 ) -> Result<()> {
     let place = place(ctx, actor, project, target, Permission::ConfigureProject).await?;
-    if store::delete(ctx.db.writer(), place, name).await? {
+    let missing = || Error::NotFound("variable");
+    let Ok(name) = name.parse::<VariableName>() else {
+        return Err(missing());
+    };
+    if store::delete(ctx.db.writer(), place, &name).await? {
         Ok(())
     } else {
-        Err(Error::NotFound("variable"))
+        Err(missing())
     }
 }

@@ -9,6 +9,7 @@ use sea_orm::{
 use super::entity::{ActiveModel, Column, Entity, Model};
 use crate::{
     error::Result,
+    field::VariableName,
     id::{ProjectId, TargetId},
 };
 
@@ -86,12 +87,12 @@ pub async fn put(
 pub async fn delete(
     conn: &impl ConnectionTrait,
     place: (ProjectId, Option<TargetId>),
-    name: &str,
+    name: &VariableName,
 ) -> Result<bool> {
     let deleted = Entity::delete_many()
         .filter(Column::ProjectId.eq(place.0))
         .filter(Column::Scope.eq(scope(place.1)))
-        .filter(Column::Name.eq(name))
+        .filter(Column::Name.eq(name.as_str()))
         .exec(conn)
         .await?;
     Ok(deleted.rows_affected > 0)

@@ -75,33 +75,40 @@ pub async fn put(
         return Err(Error::invalid("value", message));
     }
     variable::service::check_value(value).map_err(|message| Error::invalid("value", message))?;
-    crate::db::retried(|| write(ctx, place, input.name.as_str(), value.as_bytes(), now)).await
+    let (name, value) = (input.name.as_str(), value.as_bytes());
+    loop {
+        let written = crate::db::retried(|| write(ctx, place, name, value, now)).await?;
+        if let Some(is_new) = written {
+            return Ok(is_new);
+        }
+    }
 }
 
+/// Nothing when another writer has just made the row: then there is a version to follow.
 async fn write(
     ctx: &Ctx,
     place: (ProjectId, Option<TargetId>),
     name: &str,
     value: &[u8],
     now: DateTime<Utc>,
-) -> Result<bool> {
+) -> Result<Option<bool>> {
     let tx = ctx.db.begin().await?;
-    let known = store::find(&tx, place, name).await?;
+    let known = store::find_locked(&tx, place, name).await?;
     let is_new = known.is_none();
     let (id, version) = match known {
         Some(row) => (row.id, row.version),
         None => {
             let placeholder = seal(&ctx.keys, &binding(place, 0, name), b"reserved")?;
-            (
-                store::reserve(&tx, place, name, &placeholder, now).await?,
-                0,
-            )
+            match store::reserve(&tx, place, name, &placeholder, now).await {
+                Err(error) if is_duplicate(&error) => return Ok(None),
+                reserved => (reserved?, 0),
+            }
         }
     };
     let sealed = seal(&ctx.keys, &binding(place, id.0, name), value)?;
     store::write(&tx, id, version + 1, &sealed, now).await?;
     tx.commit().await?;
-    Ok(is_new)
+    Ok(Some(is_new))
 }
 
 fn binding(place: (ProjectId, Option<TargetId>), row: i64, name: &str) -> Binding<'_> {
@@ -132,15 +139,19 @@ pub async fn delete(
 ) -> Result<()> {
     let place =
         variable::service::place(ctx, actor, project, target, Permission::ConfigureProject).await?;
-    if store::delete(ctx.db.writer(), place, name).await? {
+    let missing = || Error::NotFound("secret");
+    let Ok(name) = name.parse::<VariableName>() else {
+        return Err(missing());
+    };
+    if store::delete(ctx.db.writer(), place, &name).await? {
         Ok(())
     } else {
-        Err(Error::NotFound("secret"))
+        Err(missing())
     }
 }
 
 /// Decrypts what the steps of a pipeline name, for the worker that has claimed the run. A target's
-/// own value replaces its project's. System-only.
+/// own value replaces its project's; system-only.
 ///
 /// # Errors
 /// The reason for which the deployment cannot run; the outer error when the database fails.
@@ -201,7 +212,8 @@ fn sealed(algorithm: &str, key_version: i64, nonce: &[u8], ciphertext: &[u8]) ->
 }
 
 /// Compares each master key with the check value that its version left in the database, and leaves
-/// one for a new version. A wrong key stops the process here, not at the first deployment.
+/// one for a new version. A wrong key stops the process here, not at the first deployment;
+/// system-only.
 ///
 /// # Errors
 /// When a key is not the one that its version had, or the database fails.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _,
+    QueryOrder as _, QuerySelect as _,
 };
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     error::Result,
+    field::VariableName,
     id::{ProjectId, SecretId, TargetId},
     variable::store::scope,
 };
@@ -46,12 +47,13 @@ pub async fn for_target(
         .await?)
 }
 
-/// The secret of this name, if there is one.
+/// The secret of this name, if there is one, locked until the transaction ends: two writers must not
+/// make the same version.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find(
-    conn: &impl ConnectionTrait,
+pub async fn find_locked(
+    tx: &impl ConnectionTrait,
     place: (ProjectId, Option<TargetId>),
     name: &str,
 ) -> Result<Option<Model>> {
@@ -59,7 +61,8 @@ pub async fn find(
         .filter(Column::ProjectId.eq(place.0))
         .filter(Column::Scope.eq(scope(place.1)))
         .filter(Column::Name.eq(name))
-        .one(conn)
+        .lock_exclusive()
+        .one(tx)
         .await?)
 }
 
@@ -127,12 +130,12 @@ pub async fn write(
 pub async fn delete(
     conn: &impl ConnectionTrait,
     place: (ProjectId, Option<TargetId>),
-    name: &str,
+    name: &VariableName,
 ) -> Result<bool> {
     let deleted = Entity::delete_many()
         .filter(Column::ProjectId.eq(place.0))
         .filter(Column::Scope.eq(scope(place.1)))
-        .filter(Column::Name.eq(name))
+        .filter(Column::Name.eq(name.as_str()))
         .exec(conn)
         .await?;
     Ok(deleted.rows_affected > 0)

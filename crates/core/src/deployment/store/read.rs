@@ -126,10 +126,12 @@ pub async fn set_snapshot(
     snapshot: Snapshot,
 ) -> Result<bool> {
     use sea_orm::ActiveValue::Set;
+    // Whatever a commit says about itself has to fit its column.
+    let fitting = |text: String| text.chars().take(255).collect::<String>();
     let values = crate::deployment::entity::deployment::ActiveModel {
         commit_id: Set(snapshot.commit_id),
-        commit_subject: Set(snapshot.commit_subject),
-        commit_author: Set(snapshot.commit_author),
+        commit_subject: Set(snapshot.commit_subject.map(fitting)),
+        commit_author: Set(snapshot.commit_author.map(fitting)),
         pipeline: Set(Some(snapshot.pipeline)),
         ..crate::deployment::entity::deployment::ActiveModel::default()
     };

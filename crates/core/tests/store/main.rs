@@ -1,0 +1,37 @@
+//! What the database promises, each promise checked on SQLite and on MariaDB.
+//!
+//! The MariaDB half needs `SLIPWAY_TEST_MYSQL_URL`; it fails without, because a test that passes
+//! without having run is worse than none.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that cannot go on should stop"
+)]
+
+/// Makes two tests of each scenario in the module: one on SQLite, one on MariaDB.
+macro_rules! on_both {
+    ($($scenario:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $scenario() {
+                super::$scenario(crate::rig::Rig::sqlite().await).await;
+            })+
+        }
+        mod mysql {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $scenario() {
+                super::$scenario(crate::rig::Rig::mysql().await).await;
+            })+
+        }
+    };
+}
+
+mod accounts;
+mod migrate;
+mod rig;
+mod run_input;
+mod secrets;
+mod visibility;

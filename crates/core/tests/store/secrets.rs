@@ -1,0 +1,253 @@
+//! Secrets at rest, and what happens to rows that somebody altered.
+
+use std::sync::Arc;
+
+use sea_orm::EntityTrait as _;
+use slipway_core::{
+    db,
+    deployment::{reason::Code, run::prepare},
+    error::Error,
+    settings::Security,
+    vault::{
+        entity::{Entity, Model},
+        load::key_ring,
+        service::{SecretInput, check_keys, delete, list, put},
+    },
+};
+
+use crate::{
+    rig::{Rig, Site},
+    run_input::put_secret,
+};
+
+on_both! {
+    a_new_value_is_the_next_version,
+    many_writers_of_one_secret_make_as_many_versions,
+    no_plain_text_is_in_the_row,
+    the_same_value_is_encrypted_differently_each_time,
+    a_value_swapped_into_another_row_is_refused,
+    a_changed_bit_anywhere_is_refused,
+    a_deleted_secret_is_gone_and_its_name_must_fit_exactly,
+    short_and_impossible_values_are_refused,
+    a_wrong_master_key_is_noticed_at_start,
+    processes_that_start_together_agree_on_the_key_check,
+}
+
+async fn rows(rig: &Rig) -> Vec<Model> {
+    use sea_orm::QueryOrder as _;
+    Entity::find()
+        .order_by_asc(slipway_core::vault::entity::Column::Id)
+        .all(rig.ctx.db.reader())
+        .await
+        .unwrap()
+}
+
+async fn a_new_value_is_the_next_version(rig: Rig) {
+    let site = rig.site("web").await;
+    assert!(put_secret(&rig, &site, "TOKEN", "first", None).await);
+    assert!(!put_secret(&rig, &site, "TOKEN", "second", None).await);
+    assert!(!put_secret(&rig, &site, "TOKEN", "third", None).await);
+    assert!(put_secret(&rig, &site, "TOKEN", "other", Some("live")).await);
+    let rows = list(&rig.ctx, &site.owner, "web").await.unwrap();
+    let versions: Vec<_> = rows.iter().map(|row| (row.scope, row.version)).collect();
+    assert_eq!(versions, [(0, 3), (site.target.id.0, 1)]);
+}
+
+async fn many_writers_of_one_secret_make_as_many_versions(rig: Rig) {
+    let site = Arc::new(rig.site("web").await);
+    let rig = Arc::new(rig);
+    let writers: Vec<_> = (0..20)
+        .map(|number| {
+            let (rig, site) = (Arc::clone(&rig), Arc::clone(&site));
+            let value = format!("value-{number}");
+            tokio::spawn(async move { put_secret(&rig, &site, "TOKEN", &value, None).await })
+        })
+        .collect();
+    let mut new = 0;
+    for writer in writers {
+        new += usize::from(writer.await.unwrap());
+    }
+    let rows = rows(&rig).await;
+    assert_eq!((new, rows.len(), rows[0].version), (1, 1, 20));
+}
+
+async fn no_plain_text_is_in_the_row(rig: Rig) {
+    let site = rig.site("web").await;
+    let value = "a secret that would be easy to find";
+    put_secret(&rig, &site, "TOKEN", value, None).await;
+    let row = rows(&rig).await.remove(0);
+    let whole = format!("{row:?}");
+    assert!(!whole.contains("easy to find"), "{whole}");
+    let holds = |bytes: &[u8]| {
+        bytes
+            .windows(4)
+            .any(|part| value.as_bytes().windows(4).any(|it| it == part))
+    };
+    assert!(!holds(&row.ciphertext) && !holds(&row.nonce));
+    assert_eq!(row.ciphertext.len(), value.len() + 16, "the tag is kept");
+    assert_eq!(row.nonce.len(), 12);
+}
+
+async fn the_same_value_is_encrypted_differently_each_time(rig: Rig) {
+    let site = rig.site("web").await;
+    put_secret(&rig, &site, "ONE", "same value", None).await;
+    put_secret(&rig, &site, "TWO", "same value", None).await;
+    let rows = rows(&rig).await;
+    assert_ne!(rows[0].ciphertext, rows[1].ciphertext);
+    assert_ne!(rows[0].nonce, rows[1].nonce);
+}
+
+/// What a run of the site meets when it asks for its secrets.
+async fn refusal(rig: &Rig, site: &Site) -> Option<(Code, String)> {
+    let id = rig.deploy(site).await;
+    let row = rig.claim(id).await;
+    let prepared = prepare(&rig.ctx, row.clone()).await.unwrap();
+    rig.finish(&row, slipway_core::deployment::run::RunEnd::Cancelled)
+        .await;
+    prepared.err().map(|reason| (reason.code, reason.text))
+}
+
+async fn write(rig: &Rig, id: slipway_core::id::SecretId, nonce: &[u8], ciphertext: &[u8]) {
+    rig.execute(
+        "UPDATE secrets SET nonce = ?, ciphertext = ? WHERE id = ?",
+        [nonce.to_vec().into(), ciphertext.to_vec().into(), id.into()],
+    )
+    .await;
+}
+
+async fn a_value_swapped_into_another_row_is_refused(rig: Rig) {
+    let (web, shop) = (rig.site("web").await, rig.site("shop").await);
+    put_secret(&rig, &web, "TOKEN", "web-token", None).await;
+    put_secret(&rig, &web, "OTHER", "web-other", None).await;
+    put_secret(&rig, &web, "TOKEN", "web-live-token", Some("live")).await;
+    put_secret(&rig, &shop, "TOKEN", "shop-token", None).await;
+    assert_eq!(refusal(&rig, &web).await, None);
+    let rows = rows(&rig).await;
+    let unused = [7_u8; 12];
+    // Same project and other name, own target, other project: none of them fits the first row.
+    for donor in &rows[1..] {
+        // A nonce is unique, so the donor has to give its own away.
+        write(&rig, donor.id, &unused, &donor.ciphertext).await;
+        write(&rig, rows[0].id, &donor.nonce, &donor.ciphertext).await;
+        let hidden = "DELETE FROM secrets WHERE project_id = ? AND id <> ?";
+        rig.execute(hidden, [web.project.id.into(), rows[0].id.into()])
+            .await;
+        let (code, text) = refusal(&rig, &web).await.expect("the swap is noticed");
+        assert_eq!(code, Code::SecretIntegrity);
+        assert!(!text.contains("token"), "{text}");
+        assert!(!code.may_retry());
+        write(&rig, rows[0].id, &rows[0].nonce, &rows[0].ciphertext).await;
+        assert_eq!(refusal(&rig, &web).await, None, "the row itself is sound");
+    }
+}
+
+async fn a_changed_bit_anywhere_is_refused(rig: Rig) {
+    let site = rig.site("web").await;
+    put_secret(&rig, &site, "TOKEN", "hunter22", None).await;
+    let row = rows(&rig).await.remove(0);
+    for place in [0, row.ciphertext.len() / 2, row.ciphertext.len() - 1] {
+        let mut ciphertext = row.ciphertext.clone();
+        ciphertext[place] ^= 1;
+        write(&rig, row.id, &row.nonce, &ciphertext).await;
+        assert_eq!(refusal(&rig, &site).await.unwrap().0, Code::SecretIntegrity);
+    }
+    write(&rig, row.id, &row.nonce[..11], &row.ciphertext).await;
+    assert_eq!(refusal(&rig, &site).await.unwrap().0, Code::SecretIntegrity);
+    write(&rig, row.id, &row.nonce, &row.ciphertext[..10]).await;
+    assert_eq!(refusal(&rig, &site).await.unwrap().0, Code::SecretIntegrity);
+    write(&rig, row.id, &row.nonce, &row.ciphertext).await;
+    rig.execute(
+        "UPDATE secrets SET key_version = 2 WHERE id = ?",
+        [row.id.into()],
+    )
+    .await;
+    assert_eq!(refusal(&rig, &site).await.unwrap().0, Code::SecretIntegrity);
+}
+
+async fn a_deleted_secret_is_gone_and_its_name_must_fit_exactly(rig: Rig) {
+    let site = rig.site("web").await;
+    put_secret(&rig, &site, "TOKEN", "hunter22", None).await;
+    for (name, target) in [
+        ("token", None),
+        ("TOKEN ", None),
+        ("TOKEN", Some("live")),
+        ("T", None),
+    ] {
+        let deleted = delete(&rig.ctx, &site.owner, "web", name, target).await;
+        assert!(
+            matches!(deleted, Err(Error::NotFound("secret"))),
+            "{name:?}"
+        );
+    }
+    delete(&rig.ctx, &site.owner, "web", "TOKEN", None)
+        .await
+        .unwrap();
+    assert!(rows(&rig).await.is_empty());
+    assert!(put_secret(&rig, &site, "TOKEN", "again", None).await);
+}
+
+async fn short_and_impossible_values_are_refused(rig: Rig) {
+    let site = rig.site("web").await;
+    let long = "x".repeat(64 * 1024 + 1);
+    for (value, target) in [
+        ("abc", None),
+        ("ab\0cd", None),
+        (long.as_str(), None),
+        ("value", Some("none")),
+    ] {
+        let input = SecretInput {
+            name: "TOKEN".parse().unwrap(),
+            value: value.into(),
+            target: target.map(ToOwned::to_owned),
+        };
+        let refused = put(&rig.ctx, &site.owner, "web", input, db::now()).await;
+        assert!(matches!(refused, Err(Error::Invalid(_))));
+    }
+    let most = "ä".repeat(32 * 1024);
+    put_secret(&rig, &site, "TOKEN", &most, None).await;
+    assert_eq!(refusal(&rig, &site).await, None);
+}
+
+fn security(rig: &Rig, change: impl FnOnce(&mut Security)) -> Security {
+    let mut security = rig.ctx.settings.security.clone();
+    change(&mut security);
+    security
+}
+
+const OTHER_KEY: &str = "c1b90de37a5548f2961f0cb3ad7e26148f35d0a96be27c41f8023d9a65b7ce10";
+
+async fn a_wrong_master_key_is_noticed_at_start(rig: Rig) {
+    let db = &rig.ctx.db;
+    check_keys(db, &rig.ctx.keys, db::now()).await.unwrap();
+    check_keys(db, &rig.ctx.keys, db::now()).await.unwrap();
+    let wrong = security(&rig, |it| it.encryption_key = Some(OTHER_KEY.into()));
+    let wrong = key_ring(&wrong).unwrap();
+    let refused = check_keys(db, &wrong, db::now()).await.unwrap_err();
+    let text = refused.to_string();
+    assert!(
+        text.contains("master key of version 1 is not the one"),
+        "{text}"
+    );
+    let next = security(&rig, |it| {
+        it.retired_keys
+            .insert("1".to_owned(), it.encryption_key.take().unwrap());
+        it.encryption_key = Some(OTHER_KEY.into());
+        it.encryption_key_version = 2;
+    });
+    let next = key_ring(&next).unwrap();
+    check_keys(db, &next, db::now()).await.unwrap();
+    check_keys(db, &next, db::now()).await.unwrap();
+}
+
+async fn processes_that_start_together_agree_on_the_key_check(rig: Rig) {
+    let mut starts = Vec::new();
+    for _ in 0..8 {
+        let (db, keys) = (rig.ctx.db.clone(), Arc::clone(&rig.ctx.keys));
+        starts.push(tokio::spawn(async move {
+            check_keys(&db, &keys, db::now()).await
+        }));
+    }
+    for start in starts {
+        start.await.unwrap().unwrap();
+    }
+}
