@@ -114,8 +114,8 @@ impl Admission {
     /// Asks for a place in the queue.
     ///
     /// # Errors
-    /// [`Error::QueueFull`], a conflict, [`Error::Busy`] when too many wait for a decision, or the
-    /// database's failure; then nothing was accepted.
+    /// [`Error::QueueFull`], a conflict, [`Error::NotFound`] when the target was deleted meanwhile,
+    /// [`Error::Busy`] when too many wait for a decision, or the database's failure.
     pub async fn request(&self, request: NewDeployment) -> Result<Admitted> {
         let (answer, decided) = oneshot::channel();
         self.requests
@@ -134,22 +134,44 @@ async fn decide(db: Db, limit: u32, mut queue: mpsc::Receiver<(NewDeployment, An
     let mut batch = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut batch, BATCH).await > 0 {
         let (requests, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-        let now = db::now();
-        let decided = db::retried(|| store::admission::admit(&db, &requests, limit, now)).await;
-        match decided {
-            Ok(decided) => {
-                for (answer, outcome) in answers.into_iter().zip(decided) {
-                    // A caller that went away finds its deployment in the list.
-                    let _gone = answer.send(outcome);
-                }
-            }
-            Err(error) => {
-                tracing::error!(error = ?error, requests = requests.len(), "admission failed");
-                for answer in answers {
-                    let failed = db::broken(format!("admission failed: {error}"));
-                    let _gone = answer.send(Err(failed));
-                }
-            }
+        let outcomes = decide_all(&db, limit, &requests).await;
+        for (answer, outcome) in answers.into_iter().zip(outcomes) {
+            // A caller that went away finds its deployment in the list.
+            let _gone = answer.send(outcome);
         }
     }
+}
+
+/// Decides together, or one by one when one of them cannot be accepted at all: the others must not
+/// fail for it.
+async fn decide_all(db: &Db, limit: u32, requests: &[NewDeployment]) -> Vec<Result<Admitted>> {
+    match decide_together(db, limit, requests).await {
+        Ok(outcomes) => outcomes,
+        Err(Error::NotFound(_)) => {
+            let mut outcomes = Vec::with_capacity(requests.len());
+            for request in requests {
+                let alone = decide_together(db, limit, std::slice::from_ref(request)).await;
+                let outcome = alone.and_then(|mut outcomes| {
+                    let only = outcomes.pop();
+                    only.unwrap_or_else(|| Err(db::broken("a request was left undecided")))
+                });
+                outcomes.push(outcome);
+            }
+            outcomes
+        }
+        Err(error) => {
+            tracing::error!(error = ?error, requests = requests.len(), "admission failed");
+            let failed = || db::broken(format!("admission failed: {error}"));
+            requests.iter().map(|_| Err(failed())).collect()
+        }
+    }
+}
+
+async fn decide_together(
+    db: &Db,
+    limit: u32,
+    requests: &[NewDeployment],
+) -> Result<Vec<Result<Admitted>>> {
+    let now = db::now();
+    db::retried(|| store::admission::admit(db, requests, limit, now)).await
 }

@@ -30,7 +30,11 @@ macro_rules! on_both {
 }
 
 mod accounts;
+mod admission;
+mod idempotency;
 mod migrate;
+mod policies;
+mod projects;
 mod rig;
 mod run_input;
 mod secrets;

@@ -3,13 +3,14 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, PaginatorTrait as _,
+    ActiveValue::{NotSet, Set},
+    ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, PaginatorTrait as _,
     QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement,
 };
 
 use super::apply::{Guard, apply};
 use crate::{
-    db::Db,
+    db::{Db, is_orphan},
     deployment::{
         admission::{Admitted, Idempotency, NewDeployment},
         entity::{
@@ -19,7 +20,7 @@ use crate::{
         status::{Status, Transition},
     },
     error::{Error, Result},
-    id::DeploymentId,
+    id::{DeploymentId, UserId},
     ports::Entry,
     project::policy::QueuePolicy,
 };
@@ -36,7 +37,8 @@ struct Batch<'a, C> {
 /// Decides every request, in order, and commits once.
 ///
 /// # Errors
-/// When the database fails; then nothing was accepted.
+/// [`Error::NotFound`] when the project or target of some request was deleted meanwhile; then nothing
+/// was accepted. Otherwise when the database fails; if that was while it committed, nobody knows.
 pub async fn admit(
     db: &Db,
     requests: &[NewDeployment],
@@ -66,7 +68,6 @@ pub async fn admit(
             batch
                 .insert_waiting(requests, &mut plain, &mut answers)
                 .await?;
-            batch.known = known_keys(&tx, requests).await?;
         }
         let answer = if let Some(answer) = batch.earlier(request).await? {
             Some(answer)
@@ -143,7 +144,7 @@ impl<C: ConnectionTrait> Batch<'_, C> {
         };
         let found = self.known.iter().find(|known| {
             known.project_id == request.project
-                && Some(known.user_id) == request.requested_by
+                && known.user_id == asker(request.requested_by)
                 && known.key == wanted.key.as_str()
         });
         match found {
@@ -246,7 +247,7 @@ impl<C: ConnectionTrait> Batch<'_, C> {
         }))
     }
 
-    async fn insert(&self, requests: &[&NewDeployment]) -> Result<Vec<Model>> {
+    async fn insert(&mut self, requests: &[&NewDeployment]) -> Result<Vec<Model>> {
         if requests.is_empty() {
             return Ok(Vec::new());
         }
@@ -261,7 +262,8 @@ impl<C: ConnectionTrait> Batch<'_, C> {
         let rows = requests.iter().map(|request| active(request, self.now));
         Entity::insert_many(rows)
             .exec_without_returning(self.tx)
-            .await?;
+            .await
+            .map_err(target_gone)?;
         // The gate keeps every other insert out, so what is newer now is ours, in our order.
         let rows = Entity::find()
             .filter(Column::Id.gt(newest_before.unwrap_or(DeploymentId(0))))
@@ -271,7 +273,7 @@ impl<C: ConnectionTrait> Batch<'_, C> {
         if rows.len() != requests.len() {
             return Err(crate::db::broken("deployments were inserted past the gate"));
         }
-        let keys: Vec<key::ActiveModel> = requests
+        let keys: Vec<key::Model> = requests
             .iter()
             .zip(&rows)
             .filter_map(|(request, row)| {
@@ -279,12 +281,30 @@ impl<C: ConnectionTrait> Batch<'_, C> {
             })
             .collect();
         if !keys.is_empty() {
-            key::Entity::insert_many(keys)
+            let values = keys.iter().cloned().map(|known| key::ActiveModel {
+                id: NotSet,
+                ..known.into()
+            });
+            key::Entity::insert_many(values)
                 .exec_without_returning(self.tx)
                 .await?;
+            self.known.extend(keys);
         }
         Ok(rows)
     }
+}
+
+fn target_gone(error: DbErr) -> Error {
+    if is_orphan(&error) {
+        Error::NotFound("target")
+    } else {
+        error.into()
+    }
+}
+
+/// Whose key it is; requests that nobody signed in for share one place.
+fn asker(user: Option<UserId>) -> UserId {
+    user.unwrap_or(UserId(0))
 }
 
 fn active(request: &NewDeployment, now: DateTime<Utc>) -> ActiveModel {
@@ -307,14 +327,14 @@ fn active(request: &NewDeployment, now: DateTime<Utc>) -> ActiveModel {
     }
 }
 
-fn remember(wanted: &Idempotency, row: &Model, now: DateTime<Utc>) -> key::ActiveModel {
-    key::ActiveModel {
-        project_id: Set(row.project_id),
-        user_id: Set(row.requested_by.unwrap_or(crate::id::UserId(0))),
-        key: Set(wanted.key.as_str().to_owned()),
-        request_hash: Set(wanted.request_hash.clone()),
-        deployment_id: Set(row.id),
-        created_at: Set(now),
-        ..key::ActiveModel::default()
+fn remember(wanted: &Idempotency, row: &Model, now: DateTime<Utc>) -> key::Model {
+    key::Model {
+        id: 0, // The database gives it one; nobody here asks for it.
+        project_id: row.project_id,
+        user_id: asker(row.requested_by),
+        key: wanted.key.as_str().to_owned(),
+        request_hash: wanted.request_hash.clone(),
+        deployment_id: row.id,
+        created_at: now,
     }
 }
