@@ -162,15 +162,19 @@ pub async fn finish(
         let current = store::read::find(ctx.db.writer(), row.id).await?;
         *by = current.and_then(|row| row.cancel_requested_by);
     }
-    let won = crate::db::retried(|| async {
+    let left = crate::db::retried(|| async {
         let tx = ctx.db.begin().await?;
-        let won = store::apply(&tx, row, Guard::Fence(row.fence), &transition, now).await?;
+        let left = store::leave(&tx, row, Guard::Fence(row.fence), &transition, now).await?;
         tx.commit().await?;
-        Ok(won)
+        Ok(left)
     })
     .await?;
     ctx.bus.publish(Event::Changed(row.id)).await;
-    Ok(if won { next } else { Next::Lost })
+    Ok(match left {
+        None => Next::Lost,
+        Some(status) if status.is_terminal() => Next::Ended,
+        Some(_) => next,
+    })
 }
 
 #[cfg(test)]

@@ -73,21 +73,21 @@ pub async fn reap(ctx: &Ctx, now: DateTime<Utc>) -> Result<u64> {
 
 async fn take_back(ctx: &Ctx, row: &Model, now: DateTime<Utc>) -> Result<bool> {
     let transition = verdict(row);
-    let won = crate::db::retried(|| async {
+    let left = crate::db::retried(|| async {
         let tx = ctx.db.begin().await?;
         let guard = Guard::ExpiredLease(row.fence);
-        let won = store::apply(&tx, row, guard, &transition, now).await?;
+        let left = store::leave(&tx, row, guard, &transition, now).await?;
         tx.commit().await?;
-        Ok(won)
+        Ok(left)
     })
     .await?;
-    if !won {
+    let Some(status) = left else {
         return Ok(false);
-    }
+    };
     tracing::warn!(
         deployment.id = row.id.0,
         lease.owner = row.lease_owner.as_deref().unwrap_or_default(),
-        verdict = transition.as_str(),
+        deployment.status = status.as_str(),
         "a worker was lost"
     );
     let entry = Entry {
@@ -95,10 +95,10 @@ async fn take_back(ctx: &Ctx, row: &Model, now: DateTime<Utc>) -> Result<bool> {
         target: row.target_id,
     };
     // If the index fails here the reconciler compares it with the row.
-    let told = if matches!(transition, Transition::Interrupt) {
-        ctx.queue.requeue(entry, &Authority::Database).await
-    } else {
+    let told = if status.is_terminal() {
         ctx.queue.finish(entry, &Authority::Database).await
+    } else {
+        ctx.queue.requeue(entry, &Authority::Database).await
     };
     if let Err(error) = told {
         tracing::warn!(deployment.id = row.id.0, error = %error, "the queue was not told of a loss");

@@ -6,6 +6,7 @@ use crate::{
     deployment::{status::Status, store},
     error::Result,
     id::DeploymentId,
+    ports::Authority,
 };
 
 /// Rows that are read at once.
@@ -30,8 +31,9 @@ pub async fn run_once(ctx: &Ctx) -> Result<Rebuilt> {
     }
     let mut after = DeploymentId(0);
     let mut restored = 0;
+    let mut delayed = Vec::new();
     loop {
-        let rows = store::claim::open_rows(ctx.db.writer(), after, PAGE).await?;
+        let rows = store::open::open_rows(ctx.db.writer(), after, PAGE).await?;
         let Some(last) = rows.last() else {
             break;
         };
@@ -44,9 +46,16 @@ pub async fn run_once(ctx: &Ctx) -> Result<Rebuilt> {
                 ctx.queue.restore(row.entry(), lease).await?;
                 restored += 1;
             }
+            if let Some(delay) = row.delay_left().filter(|_| row.status == Status::Queued) {
+                delayed.push((row.entry(), delay));
+            }
         }
     }
     ctx.queue.end_rebuild().await?;
+    // Only now does the index take this. A worker that is faster learns the delay from the row.
+    for (entry, delay) in delayed {
+        ctx.queue.retry(entry, &Authority::Database, delay).await?;
+    }
     tracing::info!(
         entries = restored,
         "the queue was rebuilt from the database"

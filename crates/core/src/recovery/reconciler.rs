@@ -8,7 +8,7 @@ use crate::{
     ctx::Ctx,
     deployment::{
         status::Status,
-        store::{self, claim::OpenRow},
+        store::{self, open::OpenRow},
     },
     error::Result,
     id::DeploymentId,
@@ -64,7 +64,7 @@ pub async fn run_once(ctx: &Ctx, grace: Duration, now: DateTime<Utc>) -> Result<
 async fn rows(ctx: &Ctx, grace: Duration, now: DateTime<Utc>, mended: &mut Mended) -> Result<()> {
     let mut after = DeploymentId(0);
     loop {
-        let page = store::claim::open_rows(ctx.db.writer(), after, PAGE).await?;
+        let page = store::open::open_rows(ctx.db.writer(), after, PAGE).await?;
         let Some(last) = page.last() else {
             return Ok(());
         };
@@ -116,7 +116,7 @@ async fn entries(ctx: &Ctx, mended: &mut Mended) -> Result<()> {
     let entries = ctx.queue.entries(ENTRIES).await?;
     for page in entries.chunks(500) {
         let ids: Vec<DeploymentId> = page.iter().map(|entry| entry.id).collect();
-        let open: HashSet<DeploymentId> = store::claim::still_open(ctx.db.writer(), &ids)
+        let open: HashSet<DeploymentId> = store::open::still_open(ctx.db.writer(), &ids)
             .await?
             .into_iter()
             .collect();

@@ -31,10 +31,17 @@ macro_rules! on_both {
 
 mod accounts;
 mod admission;
+mod cancel;
+mod claim;
 mod idempotency;
+mod lifecycle;
 mod migrate;
+mod plans;
 mod policies;
 mod projects;
+mod race;
+mod reaper;
+mod recovery;
 mod rig;
 mod run_input;
 mod secrets;

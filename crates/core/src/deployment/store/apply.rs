@@ -77,6 +77,35 @@ pub async fn apply(
     Ok(true)
 }
 
+/// Ends a run along one edge and answers the state that follows, or nothing when [`apply`] refuses.
+///
+/// If it would wait for another run although somebody has asked for it to stop, it is cancelled in
+/// the same transaction: no claim would ever take it.
+///
+/// # Errors
+/// When the state machine has no such edge, or the database fails.
+pub async fn leave(
+    tx: &impl ConnectionTrait,
+    row: &Model,
+    guard: Guard,
+    transition: &Transition,
+    now: DateTime<Utc>,
+) -> Result<Option<Status>> {
+    if !apply(tx, row, guard, transition, now).await? {
+        return Ok(None);
+    }
+    let left = Entity::find_by_id(row.id).one(tx).await?;
+    let left = left.ok_or_else(|| crate::db::broken("a deployment vanished as it was written"))?;
+    if left.status != Status::Queued || left.cancel_requested_at.is_none() {
+        return Ok(Some(left.status));
+    }
+    let stop = Transition::Cancel {
+        by: left.cancel_requested_by,
+    };
+    apply(tx, &left, Guard::State, &stop, now).await?;
+    Ok(Some(Status::Cancelled))
+}
+
 fn record(
     update: UpdateMany<Entity>,
     transition: &Transition,

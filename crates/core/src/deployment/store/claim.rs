@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, FromQueryResult,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
     sea_query::{Expr, Query},
 };
 
@@ -106,6 +106,8 @@ async fn take(db: &Db, row: &Model, by: &Claimant<'_>, now: DateTime<Utc>) -> Re
     if let Some(older) = older_open(&tx, row).await? {
         return Ok(Claim::Behind(older));
     }
+    // A newer holder that waits for its next attempt steps back: an older one may have been
+    // approved meanwhile. That no newer one runs is checked below, under the slot's lock.
     let slot = target::Entity::update_many()
         .col_expr(
             target::Column::Epoch,
@@ -116,11 +118,11 @@ async fn take(db: &Db, row: &Model, by: &Claimant<'_>, now: DateTime<Utc>) -> Re
         .filter(
             target::Column::HolderId
                 .is_null()
-                .or(target::Column::HolderId.eq(row.id)),
+                .or(target::Column::HolderId.gte(row.id)),
         )
         .exec(&tx)
         .await?;
-    if slot.rows_affected == 0 {
+    if slot.rows_affected == 0 || is_running(&tx, row.target_id).await? {
         return Ok(Claim::Raced);
     }
     let epoch: Option<i64> = target::Entity::find_by_id(row.target_id)
@@ -189,6 +191,20 @@ async fn older_open(tx: &impl ConnectionTrait, row: &Model) -> Result<Option<Ent
     }))
 }
 
+/// Whether a deployment of this target runs. It cannot begin while the target's row is locked.
+async fn is_running(tx: &impl ConnectionTrait, target: TargetId) -> Result<bool> {
+    let running: Option<DeploymentId> = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::TargetId.eq(target))
+        .filter(Column::Status.eq(Status::Running))
+        .limit(1)
+        .into_tuple()
+        .one(tx)
+        .await?;
+    Ok(running.is_some())
+}
+
 /// The deployment that this token holds: the answer when a claim's own answer was lost.
 ///
 /// # Errors
@@ -215,6 +231,13 @@ pub struct Renewed {
 /// # Errors
 /// When the database fails; the leases keep the time they had.
 pub async fn renew(db: &Db, tokens: &[LeaseToken], lease: Duration) -> Result<Vec<Renewed>> {
+    if tokens.is_empty() {
+        return Ok(Vec::new());
+    }
+    crate::db::retried(|| extend(db, tokens, lease)).await
+}
+
+async fn extend(db: &Db, tokens: &[LeaseToken], lease: Duration) -> Result<Vec<Renewed>> {
     let tokens: Vec<&str> = tokens.iter().map(LeaseToken::as_str).collect();
     Entity::update_many()
         .col_expr(Column::LeaseUntil, after_us(db.backend(), lease))
@@ -271,105 +294,6 @@ pub async fn expired(
         .filter(Column::Id.gt(after))
         .order_by_asc(Column::Id)
         .limit(limit)
-        .all(conn)
-        .await?)
-}
-
-/// An open row as the reconciler compares it with the index.
-#[derive(Clone, Debug, FromQueryResult)]
-pub struct OpenRow {
-    /// The deployment.
-    pub id: DeploymentId,
-    /// Its target.
-    pub target_id: TargetId,
-    /// Queued or running.
-    pub status: Status,
-    /// The lease's proof, if it runs.
-    pub lease_token: Option<String>,
-    /// When the lease runs out, in microseconds of the database's clock.
-    pub lease_until: Option<i64>,
-    /// When it may run, in microseconds of the database's clock.
-    pub not_before: i64,
-    /// The database's clock as the row was read.
-    pub now: i64,
-    /// When it was accepted.
-    pub created_at: DateTime<Utc>,
-}
-
-impl OpenRow {
-    /// The row as the index knows it.
-    #[must_use]
-    pub fn entry(&self) -> Entry {
-        Entry {
-            id: self.id,
-            target: self.target_id,
-        }
-    }
-
-    /// How long its lease still lasts; none if it has none or it has run out.
-    #[must_use]
-    pub fn lease_left(&self) -> Option<(LeaseToken, Duration)> {
-        let left = u64::try_from(self.lease_until? - self.now)
-            .ok()
-            .filter(|left| *left > 0)?;
-        let token = LeaseToken::from_stored(self.lease_token.clone()?);
-        Some((token, Duration::from_micros(left)))
-    }
-
-    /// How long it still has to wait; none if its time has come.
-    #[must_use]
-    pub fn delay_left(&self) -> Option<Duration> {
-        let left = u64::try_from(self.not_before - self.now)
-            .ok()
-            .filter(|left| *left > 0)?;
-        Some(Duration::from_micros(left))
-    }
-}
-
-/// Queued and running rows above `after`, in the order of the queue.
-///
-/// # Errors
-/// When the database fails.
-pub async fn open_rows(
-    conn: &impl ConnectionTrait,
-    after: DeploymentId,
-    limit: u64,
-) -> Result<Vec<OpenRow>> {
-    Ok(Entity::find()
-        .select_only()
-        .columns([
-            Column::Id,
-            Column::TargetId,
-            Column::Status,
-            Column::LeaseToken,
-            Column::LeaseUntil,
-            Column::NotBefore,
-            Column::CreatedAt,
-        ])
-        .expr_as(now_us(conn.get_database_backend()), "now")
-        .filter(Column::Status.is_in([Status::Queued, Status::Running]))
-        .filter(Column::Id.gt(after))
-        .order_by_asc(Column::Id)
-        .limit(limit)
-        .into_model::<OpenRow>()
-        .all(conn)
-        .await?)
-}
-
-/// Which of these deployments are still queued or running.
-///
-/// # Errors
-/// When the database fails.
-pub async fn still_open(
-    conn: &impl ConnectionTrait,
-    ids: &[DeploymentId],
-) -> Result<Vec<DeploymentId>> {
-    Ok(Entity::find()
-        .select_only()
-        .column(Column::Id)
-        .filter(Column::Id.is_in(ids.iter().copied()))
-        .filter(Column::Status.is_in([Status::Queued, Status::Running]))
-        .into_tuple()
         .all(conn)
         .await?)
 }

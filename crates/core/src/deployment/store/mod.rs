@@ -5,8 +5,9 @@ pub mod admission;
 pub mod apply;
 pub mod claim;
 pub mod log;
+pub mod open;
 pub mod read;
 pub mod release;
 pub mod step;
 
-pub use apply::{Guard, apply};
+pub use apply::{Guard, apply, leave};

@@ -1,0 +1,119 @@
+//! What is queued or runs, as recovery compares it with the index.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, FromQueryResult, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
+};
+
+use crate::{
+    db::now_us,
+    deployment::{
+        entity::deployment::{Column, Entity},
+        status::Status,
+    },
+    error::Result,
+    id::{DeploymentId, TargetId},
+    ports::{Entry, LeaseToken},
+};
+
+/// An open row as the reconciler compares it with the index.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct OpenRow {
+    /// The deployment.
+    pub id: DeploymentId,
+    /// Its target.
+    pub target_id: TargetId,
+    /// Queued or running.
+    pub status: Status,
+    /// The lease's proof, if it runs.
+    pub lease_token: Option<String>,
+    /// When the lease runs out, in microseconds of the database's clock.
+    pub lease_until: Option<i64>,
+    /// When it may run, in microseconds of the database's clock.
+    pub not_before: i64,
+    /// The database's clock as the row was read.
+    pub now: i64,
+    /// When it was accepted.
+    pub created_at: DateTime<Utc>,
+}
+
+impl OpenRow {
+    /// The row as the index knows it.
+    #[must_use]
+    pub fn entry(&self) -> Entry {
+        Entry {
+            id: self.id,
+            target: self.target_id,
+        }
+    }
+
+    /// How long its lease still lasts; none if it has none or it has run out.
+    #[must_use]
+    pub fn lease_left(&self) -> Option<(LeaseToken, Duration)> {
+        let left = u64::try_from(self.lease_until? - self.now)
+            .ok()
+            .filter(|left| *left > 0)?;
+        let token = LeaseToken::from_stored(self.lease_token.clone()?);
+        Some((token, Duration::from_micros(left)))
+    }
+
+    /// How long it still has to wait; none if its time has come.
+    #[must_use]
+    pub fn delay_left(&self) -> Option<Duration> {
+        let left = u64::try_from(self.not_before - self.now)
+            .ok()
+            .filter(|left| *left > 0)?;
+        Some(Duration::from_micros(left))
+    }
+}
+
+/// Queued and running rows above `after`, in the order of the queue.
+///
+/// # Errors
+/// When the database fails.
+pub async fn open_rows(
+    conn: &impl ConnectionTrait,
+    after: DeploymentId,
+    limit: u64,
+) -> Result<Vec<OpenRow>> {
+    Ok(Entity::find()
+        .select_only()
+        .columns([
+            Column::Id,
+            Column::TargetId,
+            Column::Status,
+            Column::LeaseToken,
+            Column::LeaseUntil,
+            Column::NotBefore,
+            Column::CreatedAt,
+        ])
+        .expr_as(now_us(conn.get_database_backend()), "now")
+        .filter(Column::Status.is_in([Status::Queued, Status::Running]))
+        .filter(Column::Id.gt(after))
+        .order_by_asc(Column::Id)
+        .limit(limit)
+        .into_model::<OpenRow>()
+        .all(conn)
+        .await?)
+}
+
+/// Which of these deployments are still queued or running.
+///
+/// # Errors
+/// When the database fails.
+pub async fn still_open(
+    conn: &impl ConnectionTrait,
+    ids: &[DeploymentId],
+) -> Result<Vec<DeploymentId>> {
+    Ok(Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::Id.is_in(ids.iter().copied()))
+        .filter(Column::Status.is_in([Status::Queued, Status::Running]))
+        .into_tuple()
+        .all(conn)
+        .await?)
+}
