@@ -6,8 +6,8 @@
 use std::fmt::Write as _;
 
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, Statement,
+    ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Statement,
 };
 
 use crate::{
@@ -104,6 +104,13 @@ pub async fn append(conn: &impl ConnectionTrait, chunk: &Chunk) -> Result<bool> 
                (deployment_id, last_line, first_line, fence, step_id, written_at, body) \
                SELECT id, ?, ?, fence, ?, ?, ? FROM deployments \
                WHERE id = ? AND fence = ? AND status = ?";
+    let backend = conn.get_database_backend();
+    // Without the lock MySQL would judge by what was committed before it waited for the row.
+    let lock = if backend == DbBackend::MySql {
+        " LOCK IN SHARE MODE"
+    } else {
+        ""
+    };
     let last = chunk.last();
     let values = [
         last.into(),
@@ -115,7 +122,7 @@ pub async fn append(conn: &impl ConnectionTrait, chunk: &Chunk) -> Result<bool> 
         chunk.fence.into(),
         Status::Running.as_str().into(),
     ];
-    let statement = Statement::from_sql_and_values(conn.get_database_backend(), sql, values);
+    let statement = Statement::from_sql_and_values(backend, format!("{sql}{lock}"), values);
     Ok(conn.execute_raw(statement).await?.rows_affected() == 1)
 }
 

@@ -2,14 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, sea_query::Expr,
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _,
+    QueryFilter as _, QueryOrder as _, Statement, sea_query::Expr,
 };
 
 use crate::{
     deployment::{
         entity::step::{ActiveModel, Column, Entity, Model},
-        status::Transition,
+        status::{Status, Transition},
         step::{Phase, StepStatus},
     },
     error::Result,
@@ -38,7 +38,11 @@ pub struct RunKey {
     pub attempt: i64,
 }
 
-/// Writes down what a run is going to do, and answers the rows in order.
+/// Steps that one statement writes down.
+const PLANNED_AT_ONCE: usize = 100;
+
+/// Writes down what a run is going to do, and answers the rows in order; nothing when the run was
+/// replaced.
 ///
 /// # Errors
 /// When the database fails.
@@ -47,22 +51,10 @@ pub async fn plan(
     run: RunKey,
     steps: &[PlannedStep],
 ) -> Result<Vec<Model>> {
-    let rows = steps
-        .iter()
-        .zip(0_i64..)
-        .map(|(step, position)| ActiveModel {
-            deployment_id: Set(run.deployment),
-            fence: Set(run.fence),
-            attempt: Set(run.attempt),
-            position: Set(position),
-            phase: Set(step.phase),
-            name: Set(step.name.clone()),
-            host: Set(step.host.clone()),
-            status: Set(StepStatus::Pending),
-            ..ActiveModel::default()
-        });
-    if !steps.is_empty() {
-        Entity::insert_many(rows).exec(conn).await?;
+    let placed: Vec<(i64, &PlannedStep)> = (0_i64..).zip(steps).collect();
+    for some in placed.chunks(PLANNED_AT_ONCE) {
+        conn.execute_raw(insertion(conn.get_database_backend(), run, some))
+            .await?;
     }
     Ok(Entity::find()
         .filter(Column::DeploymentId.eq(run.deployment))
@@ -70,6 +62,32 @@ pub async fn plan(
         .order_by_asc(Column::Position)
         .all(conn)
         .await?)
+}
+
+/// Inserts steps, but only while their run is the current one.
+fn insertion(backend: DbBackend, run: RunKey, steps: &[(i64, &PlannedStep)]) -> Statement {
+    let row = "SELECT id, fence, ?, ?, ?, ?, ?, ? FROM deployments \
+               WHERE id = ? AND fence = ? AND status = ?";
+    let sql = format!(
+        "INSERT INTO steps \
+         (deployment_id, fence, attempt, position, phase, name, host, status) {}",
+        vec![row; steps.len()].join(" UNION ALL ")
+    );
+    let values = steps.iter().flat_map(|(position, step)| {
+        let row: [sea_orm::Value; 9] = [
+            run.attempt.into(),
+            (*position).into(),
+            step.phase.as_str().into(),
+            step.name.as_str().into(),
+            step.host.as_str().into(),
+            StepStatus::Pending.as_str().into(),
+            run.deployment.into(),
+            run.fence.into(),
+            Status::Running.as_str().into(),
+        ];
+        row
+    });
+    Statement::from_sql_and_values(backend, sql, values)
 }
 
 /// How a step ended.

@@ -1,0 +1,179 @@
+//! The steps of runs, and how they are closed when their run ends.
+
+use slipway_core::{
+    db,
+    deployment::{
+        entity::deployment::Model,
+        reason::{Code, Reason},
+        run::RunEnd,
+        step::{Phase, StepStatus},
+        store::step::{PlannedStep, RunKey, StepEnd, begin, end, list_many, plan},
+    },
+    recovery::reaper,
+};
+
+use crate::rig::Rig;
+
+on_both! {
+    a_plan_keeps_its_order_however_long_it_is,
+    a_run_that_was_replaced_plans_nothing,
+    an_ended_run_leaves_no_step_open,
+    a_lost_run_s_steps_are_lost,
+    a_closed_step_is_not_opened_again,
+    steps_of_earlier_runs_stay,
+}
+
+fn planned(count: usize) -> Vec<PlannedStep> {
+    let step = |number| PlannedStep {
+        phase: Phase::Build,
+        name: format!("step-{number}"),
+        host: "local".to_owned(),
+    };
+    (0..count).map(step).collect()
+}
+
+fn key(row: &Model) -> RunKey {
+    RunKey {
+        deployment: row.id,
+        fence: row.fence,
+        attempt: row.attempt,
+    }
+}
+
+/// A run with three steps: one done, one under way, one not begun.
+async fn half_way(rig: &Rig) -> Model {
+    let site = rig.site("web").await;
+    let id = rig.deploy(&site).await;
+    let row = rig.claim_next().await;
+    assert_eq!(row.id, id);
+    begin_three(rig, &row).await;
+    row
+}
+
+async fn begin_three(rig: &Rig, row: &Model) {
+    let conn = rig.ctx.db.writer();
+    let steps = plan(conn, key(row), &planned(3)).await.unwrap();
+    begin(conn, steps[0].id, db::now()).await.unwrap();
+    let done = StepEnd {
+        status: StepStatus::Succeeded,
+        exit_code: Some(0),
+        signal: None,
+    };
+    end(conn, steps[0].id, done, db::now()).await.unwrap();
+    begin(conn, steps[1].id, db::now()).await.unwrap();
+}
+
+async fn statuses(rig: &Rig, row: &Model) -> Vec<StepStatus> {
+    rig.steps(row.id)
+        .await
+        .into_iter()
+        .map(|step| step.status)
+        .collect()
+}
+
+async fn a_plan_keeps_its_order_however_long_it_is(rig: Rig) {
+    let site = rig.site("web").await;
+    let id = rig.deploy(&site).await;
+    let row = rig.claim(id).await;
+    let conn = rig.ctx.db.writer();
+    assert!(plan(conn, key(&row), &[]).await.unwrap().is_empty());
+    let steps = plan(conn, key(&row), &planned(250)).await.unwrap();
+    let names: Vec<_> = steps.iter().map(|step| step.name.clone()).collect();
+    let expected: Vec<_> = planned(250).into_iter().map(|step| step.name).collect();
+    assert_eq!(names, expected);
+    let first = &steps[0];
+    assert_eq!(
+        (first.fence, first.attempt, first.position),
+        (row.fence, 1, 0)
+    );
+    assert_eq!(
+        (first.phase, first.status),
+        (Phase::Build, StepStatus::Pending)
+    );
+    let many = list_many(rig.ctx.db.reader(), &[id]).await.unwrap();
+    assert_eq!(many, steps);
+}
+
+async fn a_run_that_was_replaced_plans_nothing(rig: Rig) {
+    let site = rig.site("web").await;
+    let id = rig.deploy(&site).await;
+    let old = rig.claim(id).await;
+    rig.finish(&old, RunEnd::HandedBack).await;
+    let conn = rig.ctx.db.writer();
+    assert!(plan(conn, key(&old), &planned(3)).await.unwrap().is_empty());
+    rig.claim(id).await;
+    assert!(plan(conn, key(&old), &planned(3)).await.unwrap().is_empty());
+    assert!(rig.steps(id).await.is_empty());
+}
+
+async fn an_ended_run_leaves_no_step_open(rig: Rig) {
+    use StepStatus::{Cancelled, Failed, Lost, Skipped, Succeeded};
+    let failed = || RunEnd::Failed(Reason::new(Code::SecretMissing, "TOKEN"));
+    let retried = || RunEnd::Failed(Reason::new(Code::StepFailed, "exit code 1"));
+    let mut row = half_way(&rig).await;
+    for (end, second) in [
+        (RunEnd::HandedBack, Lost),
+        (retried(), Failed),
+        (failed(), Failed),
+        (RunEnd::Cancelled, Cancelled),
+    ] {
+        rig.finish(&row, end).await;
+        let steps = rig.steps(row.id).await;
+        let newest: Vec<_> = steps
+            .iter()
+            .filter(|step| step.fence == row.fence)
+            .collect();
+        let closed: Vec<_> = newest.iter().map(|step| step.status).collect();
+        assert_eq!(closed, [Succeeded, second, Skipped]);
+        assert!(newest.iter().all(|step| step.finished_at.is_some()));
+        if rig.row(row.id).await.status.is_terminal() {
+            let site = rig.site(&format!("web-{}", row.id)).await;
+            let id = rig.deploy(&site).await;
+            row = rig.claim(id).await;
+        } else {
+            rig.make_due(row.id).await;
+            row = rig.claim(row.id).await;
+        }
+        begin_three(&rig, &row).await;
+    }
+}
+
+async fn a_lost_run_s_steps_are_lost(rig: Rig) {
+    let row = half_way(&rig).await;
+    rig.expire(row.id).await;
+    reaper::reap(&rig.ctx, db::now()).await.unwrap();
+    let expected = [StepStatus::Succeeded, StepStatus::Lost, StepStatus::Skipped];
+    assert_eq!(statuses(&rig, &row).await, expected);
+}
+
+/// What a worker writes that does not know yet that it was replaced.
+async fn a_closed_step_is_not_opened_again(rig: Rig) {
+    let row = half_way(&rig).await;
+    rig.finish(&row, RunEnd::HandedBack).await;
+    let before = rig.steps(row.id).await;
+    let conn = rig.ctx.db.writer();
+    for step in &before {
+        begin(conn, step.id, db::now()).await.unwrap();
+        let end_of_it = StepEnd {
+            status: StepStatus::Failed,
+            exit_code: Some(1),
+            signal: None,
+        };
+        end(conn, step.id, end_of_it, db::now()).await.unwrap();
+    }
+    assert_eq!(rig.steps(row.id).await, before);
+}
+
+async fn steps_of_earlier_runs_stay(rig: Rig) {
+    let row = half_way(&rig).await;
+    rig.finish(&row, RunEnd::HandedBack).await;
+    let row = rig.claim(row.id).await;
+    begin_three(&rig, &row).await;
+    let fences: Vec<_> = rig
+        .steps(row.id)
+        .await
+        .iter()
+        .map(|step| step.fence)
+        .collect();
+    assert_eq!(fences, [1, 1, 1, 2, 2, 2]);
+}
