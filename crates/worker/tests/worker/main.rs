@@ -9,12 +9,14 @@
 
 mod ends;
 mod environment;
+mod faults;
 mod hostile;
 mod interruption;
 mod journal;
 mod mysql;
 mod pipeline;
 mod privacy;
+mod process;
 mod rig;
 mod rollback;
 mod site;

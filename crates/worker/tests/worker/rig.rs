@@ -213,6 +213,13 @@ impl Rig {
             .unwrap();
     }
 
+    /// Writes down that somebody wants a deployment to stop, and tells nobody.
+    pub(crate) async fn cancel_is_asked_for(&self, id: DeploymentId) {
+        let (conn, row) = (self.ctx.db.writer(), self.row(id).await);
+        let asked = store::apply::request_cancel(conn, &row, self.admin.user, db::now()).await;
+        assert!(asked.unwrap());
+    }
+
     /// Deploys and runs everything to its end with a worker of its own.
     pub(crate) async fn deployed(&self) -> Model {
         let id = self.deploy().await;
