@@ -8,8 +8,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use secrecy::{ExposeSecret, SecretString};
-
 use super::remote::{Remote, Transport};
 use crate::exec::Command;
 
@@ -186,21 +184,12 @@ impl Commands {
             Transport::Ssh => "ssh",
             Transport::Local => "file",
         });
-        match (remote.transport(), remote.authorization()) {
+        if remote.transport() == Transport::Local {
             // An accepted local repository may belong to another account. Only the serving side
             // looks at it, and that side reads none of our `-c`.
-            (Transport::Local, _) => {
-                command.env("GIT_CONFIG_GLOBAL", self.home.join(LOCAL_CONFIG_NAME))
-            }
-            (_, Some(authorization)) => command
-                .env("GIT_CONFIG_COUNT", "1")
-                .env(
-                    "GIT_CONFIG_KEY_0",
-                    format!("http.{}.extraHeader", remote.address()),
-                )
-                .secret("GIT_CONFIG_VALUE_0", header(authorization)),
-            (_, None) => command,
+            return command.env("GIT_CONFIG_GLOBAL", self.home.join(LOCAL_CONFIG_NAME));
         }
+        command
     }
 
     fn offline(&self) -> Command {
@@ -265,10 +254,6 @@ fn fetch(command: Command, mirror: &Path) -> Command {
 
 fn at(command: Command, mirror: &Path) -> Command {
     command.arg("--git-dir").arg(mirror)
-}
-
-fn header(authorization: &SecretString) -> SecretString {
-    SecretString::from(format!("Authorization: {}", authorization.expose_secret()))
 }
 
 /// Git hands its ssh command to a shell, so paths in it have to be quoted.
@@ -372,21 +357,6 @@ mod tests {
                 "{printed}"
             );
         }
-    }
-
-    #[test]
-    fn credentials_reach_git_through_the_environment_only() {
-        let remote = remote("https://user:hunter2@example.com/app");
-        let printed = commands().fetch_all(&remote, Path::new("/m")).to_string();
-        assert!(printed.contains("GIT_CONFIG_KEY_0=http.https://example.com/app.extraHeader"));
-        assert!(
-            printed.contains("GIT_CONFIG_VALUE_0=[REDACTED]"),
-            "{printed}"
-        );
-        assert!(
-            !printed.contains("user") && !printed.contains("hunter2"),
-            "{printed}"
-        );
     }
 
     #[test]

@@ -1,22 +1,17 @@
-//! Where a project's commits come from: the address, checked, and without its password.
+//! How git reaches an accepted repository address. What is accepted is decided by core alone; it is
+//! asked again here, because links and the allowed folders of this machine may have changed since.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use reqwest::Url;
-use secrecy::{ExposeSecret, SecretString};
+use slipway_core::project::repository::RepositoryUrl;
 
 use super::GitError;
 
-/// An accepted repository address. Printing it shows no credentials.
-#[derive(Clone)]
+/// An address as git is given it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remote {
     address: String,
     transport: Transport,
-    authorization: Option<SecretString>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,40 +22,28 @@ pub(super) enum Transport {
 }
 
 impl Remote {
-    /// Accepts `https://`, `ssh://`, `user@host:path`, and absolute paths below `local_paths`.
+    /// Takes the address of a project.
     ///
     /// # Errors
-    /// [`GitError::Refused`] for anything else.
+    /// [`GitError::Refused`] when [`RepositoryUrl`] does not accept it, or a local one is not there.
     pub fn parse(text: &str, local_paths: &[PathBuf]) -> Result<Self, GitError> {
-        if text.starts_with('-') || text.contains(|c: char| c.is_control() || c.is_whitespace()) {
-            return Err(refused("the address of the repository is malformed"));
+        let url = RepositoryUrl::parse(text, local_paths)
+            .map_err(|why| GitError::Refused(format!("its address {why}")))?;
+        if url.is_local() {
+            return local(Path::new(url.as_str()));
         }
-        if let Some(path) = text
-            .strip_prefix("file://")
-            .or(text.starts_with('/').then_some(text))
-        {
-            return local(Path::new(path), local_paths);
-        }
-        if text.contains("://") {
-            let url = Url::parse(text)
-                .map_err(|error| refused(format!("the address of the repository: {error}")))?;
-            return from_url(url);
-        }
-        if is_scp_like(text) {
-            return Ok(Self::new(text, Transport::Ssh));
-        }
-        Err(refused("a repository has an https or ssh address"))
-    }
-
-    fn new(address: impl Into<String>, transport: Transport) -> Self {
-        Self {
-            address: address.into(),
+        let scheme = url.as_str().split_once("://").map(|(scheme, _)| scheme);
+        let transport = match scheme {
+            Some(scheme) if scheme.eq_ignore_ascii_case("https") => Transport::Https,
+            _ => Transport::Ssh,
+        };
+        Ok(Self {
+            address: url.as_str().to_owned(),
             transport,
-            authorization: None,
-        }
+        })
     }
 
-    /// The address without credentials.
+    /// The address.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
@@ -69,194 +52,61 @@ impl Remote {
     pub(super) fn transport(&self) -> Transport {
         self.transport
     }
-
-    /// The value of the `Authorization` header, which must not appear in any argument.
-    pub(super) fn authorization(&self) -> Option<&SecretString> {
-        self.authorization.as_ref()
-    }
 }
 
-impl fmt::Debug for Remote {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Remote({})", self.address)
-    }
-}
-
-fn refused(reason: impl Into<String>) -> GitError {
-    GitError::Refused(reason.into())
-}
-
-fn from_url(mut url: Url) -> Result<Remote, GitError> {
-    let host_is_safe = url
-        .host_str()
-        .is_some_and(|host| !host.is_empty() && !host.starts_with('-'));
-    if !host_is_safe || url.username().starts_with('-') {
-        return Err(refused("the address of the repository has no valid host"));
-    }
-    match (url.scheme(), url.password()) {
-        ("https", _) => {}
-        ("ssh", None) => return Ok(Remote::new(url, Transport::Ssh)),
-        ("ssh", Some(_)) => return Err(refused("ssh works with keys, not with passwords")),
-        (scheme, _) => {
-            return Err(refused(format!(
-                "{scheme} is not accepted; use https or ssh"
-            )));
-        }
-    }
-    let authorization = authorization(&url);
-    let cleared = url.set_username("").and_then(|()| url.set_password(None));
-    if cleared.is_err() {
-        return Err(refused("the address of the repository is malformed"));
-    }
+/// The path behind all links, so that none of them can lead elsewhere afterwards.
+fn local(path: &Path) -> Result<Remote, GitError> {
+    let missing = || GitError::Refused(format!("there is no folder {}", path.display()));
+    let real = path.canonicalize().ok();
+    let address = real.and_then(|path| Some(path.to_str()?.to_owned()));
     Ok(Remote {
-        authorization,
-        ..Remote::new(url, Transport::Https)
+        address: address.ok_or_else(missing)?,
+        transport: Transport::Local,
     })
-}
-
-/// Credentials of the address in the form of a header: git would show the address in its
-/// arguments, where every user of the machine can read it.
-fn authorization(url: &Url) -> Option<SecretString> {
-    if url.username().is_empty() && url.password().is_none() {
-        return None;
-    }
-    let decoded = |text: &str| percent_decoded(text);
-    let user = decoded(url.username());
-    let password = decoded(url.password().unwrap_or_default());
-    let pair = SecretString::from(format!("{user}:{password}"));
-    let encoded = STANDARD.encode(pair.expose_secret());
-    Some(SecretString::from(format!("Basic {encoded}")))
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let escaped = (first == b'%')
-            .then(|| tail.split_at_checked(2))
-            .flatten()
-            .and_then(|(digits, tail)| Some((*hex::decode(digits).ok()?.first()?, tail)));
-        let (byte, tail) = escaped.unwrap_or((first, tail));
-        bytes.push(byte);
-        rest = tail;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn is_scp_like(text: &str) -> bool {
-    let Some((login, path)) = text.split_once(':') else {
-        return false;
-    };
-    let word = |text: &str| {
-        !text.is_empty()
-            && !text.starts_with('-')
-            && text
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
-    };
-    // A second colon would name a transport helper, which is a program to run.
-    let path_is_safe = !path.is_empty() && !path.starts_with(['-', ':']);
-    path_is_safe
-        && login
-            .split_once('@')
-            .map_or(word(login), |(user, host)| word(user) && word(host))
-}
-
-fn local(path: &Path, allowed: &[PathBuf]) -> Result<Remote, GitError> {
-    let not_here = || refused("this path is not among the local repositories that are accepted");
-    // Links are followed first, so none of them can lead out of an accepted folder.
-    let Ok(real) = path.canonicalize() else {
-        return Err(not_here());
-    };
-    let roots = allowed.iter().filter_map(|root| root.canonicalize().ok());
-    if !roots.into_iter().any(|root| real.starts_with(root)) {
-        return Err(not_here());
-    }
-    let address = real.to_str().ok_or_else(not_here)?;
-    Ok(Remote::new(address, Transport::Local))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Remote, GitError> {
-        Remote::parse(text, &[])
-    }
-
     #[test]
-    fn usual_addresses_are_accepted() {
+    fn transport_follows_from_the_address() {
         for (text, transport) in [
             ("https://example.com/team/app.git", Transport::Https),
-            ("https://example.com:8443/app", Transport::Https),
+            ("HTTPS://example.com:8443/app", Transport::Https),
             ("ssh://git@example.com:2222/app.git", Transport::Ssh),
             ("ssh://[::1]/app.git", Transport::Ssh),
             ("git@example.com:team/app.git", Transport::Ssh),
-            ("example.com:app", Transport::Ssh),
         ] {
-            let remote = parse(text).unwrap();
+            let remote = Remote::parse(text, &[]).unwrap();
             assert_eq!((remote.address(), remote.transport()), (text, transport));
         }
     }
 
     #[test]
-    fn everything_else_is_refused() {
-        for text in [
-            "",
-            "app",
-            "../app",
-            "/srv/git/app",
-            "file:///srv/git/app",
-            "http://example.com/app",
-            "git://example.com/app",
-            "ext::sh -c touch% /tmp/x",
-            "ext::sh",
-            "fd::17",
-            "--upload-pack=touch /tmp/x",
-            "-oProxyCommand=x:y",
-            "ssh://-oProxyCommand=x/y",
-            "ssh://-l@example.com/y",
-            "ssh://git:password@example.com/y",
-            "git@-oProxyCommand=x:y",
-            "-l@example.com:y",
-            "git@example.com:-y",
-            "git@exa mple.com:y",
-            "https://example.com/a\nb",
-            "https://",
-            "user@host@other:y",
-        ] {
-            assert!(matches!(parse(text), Err(GitError::Refused(_))), "{text:?}");
+    fn what_core_does_not_accept_never_reaches_git() {
+        for text in ["", "ext::sh -c id", "http://example.com/a", "/srv/git/app"] {
+            let refused = Remote::parse(text, &[]).unwrap_err();
+            assert!(matches!(refused, GitError::Refused(_)), "{text:?}");
         }
     }
 
     #[test]
-    fn credentials_leave_the_address_for_a_header() {
-        let remote = parse("https://user:p%40ss@example.com/app.git").unwrap();
-        assert_eq!(remote.address(), "https://example.com/app.git");
-        let header = remote.authorization().unwrap().expose_secret();
-        assert_eq!(header, format!("Basic {}", STANDARD.encode("user:p@ss")));
-        assert!(!format!("{remote:?}").contains("ss@"));
-    }
-
-    #[test]
-    fn local_path_is_accepted_only_below_an_allowed_folder() {
+    fn local_path_is_asked_about_again_and_taken_behind_its_links() {
         let dir = tempfile::tempdir().unwrap();
-        let allowed = dir.path().join("allowed");
-        let other = dir.path().join("other");
-        std::fs::create_dir_all(allowed.join("app")).unwrap();
-        std::fs::create_dir_all(&other).unwrap();
-        std::os::unix::fs::symlink(&other, allowed.join("link")).unwrap();
-        let parse =
-            |path: PathBuf| Remote::parse(path.to_str().unwrap(), std::slice::from_ref(&allowed));
+        let root = dir.path().canonicalize().unwrap();
+        let (allowed, app) = (root.join("allowed"), root.join("allowed/app"));
+        let link = allowed.join("link");
+        std::fs::create_dir_all(&app).unwrap();
+        std::os::unix::fs::symlink(&app, &link).unwrap();
+        let parse = || Remote::parse(link.to_str().unwrap(), std::slice::from_ref(&allowed));
 
-        assert!(parse(allowed.join("app")).is_ok());
-        for outside in [
-            allowed.join("link"),
-            allowed.join("../other"),
-            other,
-            "/etc".into(),
-        ] {
-            assert!(parse(outside.clone()).is_err(), "{outside:?}");
-        }
+        assert_eq!(parse().unwrap().address(), app.to_str().unwrap());
+        std::fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink("/etc", &link).unwrap();
+        assert!(parse().is_err());
+        std::fs::remove_file(&link).unwrap();
+        let missing = GitError::Refused(format!("there is no folder {}", link.display()));
+        assert_eq!(parse(), Err(missing));
     }
 }
