@@ -218,3 +218,69 @@ impl Keeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(30);
+    const ID: DeploymentId = DeploymentId(7);
+
+    fn keeper() -> Keeper {
+        Keeper {
+            held: Arc::default(),
+            lease: LEASE,
+        }
+    }
+
+    fn token(text: &str) -> LeaseToken {
+        LeaseToken::from_stored(text)
+    }
+
+    #[test]
+    fn lease_that_was_not_renewed_for_two_thirds_of_its_time_is_given_up() {
+        let keeper = keeper();
+        let ago = |span| Instant::now().checked_sub(span).unwrap();
+        let old = keeper.keep(ID, token("a"), ago(LEASE * 2 / 3));
+        let young = keeper.keep(DeploymentId(8), token("b"), ago(LEASE / 3));
+        keeper.give_up();
+        assert!(old.signals.lost.is_cancelled());
+        assert!(!young.signals.lost.is_cancelled());
+    }
+
+    #[test]
+    fn renewal_tells_what_was_lost_and_what_is_to_be_cancelled() {
+        let keeper = keeper();
+        let now = Instant::now();
+        let ids = [1, 2, 3].map(DeploymentId);
+        let leases = ids.map(|id| keeper.keep(id, token(&id.to_string()), now));
+        let asked = ids.map(|id| (id, token(&id.to_string())));
+        let renewed = [(ids[0], false), (ids[1], true)].map(|(id, cancel)| Renewed { id, cancel });
+        keeper.take_in(&asked, &renewed, now);
+        let said = leases.map(|lease| {
+            let Signals { lost, cancelled } = &lease.signals;
+            (lost.is_cancelled(), cancelled.is_cancelled())
+        });
+        assert_eq!(said, [(false, false), (false, true), (true, false)]);
+    }
+
+    #[test]
+    fn answer_about_an_earlier_lease_does_not_touch_its_successor() {
+        let keeper = keeper();
+        let lease = keeper.keep(ID, token("new"), Instant::now());
+        keeper.take_in(&[(ID, token("old"))], &[], Instant::now());
+        assert!(!lease.signals.lost.is_cancelled());
+    }
+
+    #[test]
+    fn deployment_that_came_back_is_kept_when_its_first_run_ends() {
+        let keeper = keeper();
+        let first = keeper.keep(ID, token("first"), Instant::now());
+        let second = keeper.keep(ID, token("second"), Instant::now());
+        drop(first);
+        keeper.cancel(ID);
+        assert!(second.signals.cancelled.is_cancelled());
+        drop(second);
+        assert!(keeper.lock().is_empty());
+    }
+}

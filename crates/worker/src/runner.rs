@@ -269,7 +269,8 @@ impl Runner {
         let ctx = self.ctx();
         let Ended { end, retry } = ended;
         let finish = || run::finish(ctx, &job.row, end.clone(), &retry, db::now());
-        let next = match persist(ctx, &job.lease.signals.lost, finish).await {
+        let next = match persist(ctx.settings.queue.lease(), &job.lease.signals.lost, finish).await
+        {
             Ok(next) => next,
             Err(error) => {
                 // The lease runs out now, and recovery decides.

@@ -254,7 +254,7 @@ impl Shared {
     /// Comes back when the chunk is stored, or the run is lost.
     async fn store(&self, chunk: &Chunk) {
         let lost = &self.signals.lost;
-        let stored = persist(&self.ctx, lost, || self.append(chunk)).await;
+        let stored = persist(self.ctx.settings.queue.lease(), lost, || self.append(chunk)).await;
         match stored {
             Ok(true) => {
                 let event = Event::Log(self.deployment, chunk.last());

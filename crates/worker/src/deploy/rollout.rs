@@ -141,7 +141,10 @@ async fn switch(
 
 async fn is_ours(shop: &Workshop, row: &Model, lost: &CancellationToken) -> Result<bool, Error> {
     let db = &shop.ctx.db;
-    persist(&shop.ctx, lost, || is_current(db, row.id, row.fence)).await
+    persist(shop.ctx.settings.queue.lease(), lost, || {
+        is_current(db, row.id, row.fence)
+    })
+    .await
 }
 
 async fn record_live(steps: &Steps<'_>, source: &Source) -> Result<(), Stop> {
@@ -156,7 +159,7 @@ async fn record_live(steps: &Steps<'_>, source: &Source) -> Result<(), Stop> {
         tx.commit().await?;
         Ok(true)
     };
-    match persist(ctx, &steps.signals.lost, recorded).await? {
+    match persist(ctx.settings.queue.lease(), &steps.signals.lost, recorded).await? {
         true => Ok(()),
         false => Err(Stop::Halted),
     }
@@ -261,7 +264,7 @@ async fn record_restored(steps: &Steps<'_>, previous: i64) -> Result<(), Error> 
         release::set_restored(&tx, row.target_id, row.id, restored).await?;
         Ok(tx.commit().await?)
     };
-    persist(ctx, &steps.signals.lost, recorded).await
+    persist(ctx.settings.queue.lease(), &steps.signals.lost, recorded).await
 }
 
 /// Removes old releases. What cannot be removed is no reason to fail a deployment that is live.

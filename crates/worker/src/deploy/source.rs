@@ -97,7 +97,7 @@ async fn record(
 ) -> Result<(), Stop> {
     let (ctx, row) = (&shop.ctx, &assignment.row);
     let written = || set_snapshot(ctx.db.writer(), row.id, row.fence, snapshot.clone());
-    if !persist(ctx, &signals.lost, written).await? {
+    if !persist(ctx.settings.queue.lease(), &signals.lost, written).await? {
         return Err(Stop::Halted);
     }
     ctx.bus.publish(Event::Changed(row.id)).await;

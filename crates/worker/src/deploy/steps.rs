@@ -219,7 +219,7 @@ impl<'a> Steps<'a> {
     async fn begin(&self, id: StepId) -> Result<(), Stop> {
         let (ctx, now) = (&self.shop.ctx, db::now());
         let begun = || step::begin(ctx.db.writer(), id, now);
-        persist(ctx, &self.signals.lost, begun).await?;
+        persist(ctx.settings.queue.lease(), &self.signals.lost, begun).await?;
         self.shop
             .ctx
             .bus
@@ -231,7 +231,7 @@ impl<'a> Steps<'a> {
     async fn end(&self, id: StepId, end: StepEnd) -> Result<(), Stop> {
         let (ctx, now) = (&self.shop.ctx, db::now());
         let ended = || step::end(ctx.db.writer(), id, end, now);
-        persist(ctx, &self.signals.lost, ended).await?;
+        persist(ctx.settings.queue.lease(), &self.signals.lost, ended).await?;
         self.shop
             .ctx
             .bus

@@ -1,6 +1,6 @@
 //! Deployments that are cancelled, lost, handed back, or fall over.
 
-use std::fs;
+use std::{fs, sync::Arc};
 
 use slipway_core::{
     db,
@@ -196,6 +196,30 @@ async fn lost_run_that_prints_is_stopped_by_its_next_line() {
 }
 
 #[tokio::test]
+async fn run_whose_lease_cannot_be_renewed_stops_although_it_does_not_want_to() {
+    let rig = Rig::with(
+        "build:\n  - name: deaf\n    run: trap '' TERM; echo $$ > \"$AT/pid\"; while :; do sleep 0.02; done\n",
+        &[("QUEUE__LEASE_MS", "3000")],
+    )
+    .await;
+    rig.variable("AT", rig.dir.path().to_str().unwrap(), None)
+        .await;
+    let id = rig.deploy().await;
+    let worker = rig.worker();
+    let runner = worker.runner.clone();
+    let run = tokio::spawn(async move { runner.run_once().await });
+    let pid = rig.until_exists("pid").await;
+    // Nobody else can write now, the keeper with its own connection included.
+    let blocked = rig.ctx.db.begin().await.unwrap();
+    until_gone(&pid).await;
+    run.await.unwrap();
+    drop(blocked);
+    let row = rig.row(id).await;
+    assert_eq!((row.status, row.fence), (Status::Running, 1));
+    rig.assert_no_run_folder();
+}
+
+#[tokio::test]
 async fn older_run_cannot_switch_after_a_newer_one() {
     let rig = waiting_in("release", &[]).await;
     let id = rig.deploy().await;
@@ -308,8 +332,8 @@ async fn panic_in_a_run_fails_that_run_and_nothing_else() {
         &[("QUEUE__RETRY_ATTEMPTS", "1")],
     )
     .await;
-    let bus = PanickingBus::around(rig.ctx.bus.clone());
-    rig.ctx.bus = bus.clone();
+    let bus = PanickingBus::around(Arc::clone(&rig.ctx.bus));
+    rig.ctx.bus = Arc::<PanickingBus>::clone(&bus);
     let (worker, id) = (rig.worker(), rig.deploy().await);
     // The run's first word about itself comes before it begins, the second with its steps.
     bus.panic_at(2);

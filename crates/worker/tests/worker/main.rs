@@ -3,7 +3,6 @@
 #![expect(
     clippy::expect_used,
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     reason = "a test whose surroundings fail has failed, and a panic is how it says so"
 )]
 
