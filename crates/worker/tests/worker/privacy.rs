@@ -116,10 +116,8 @@ async fn altered_secret_fails_the_deployment_at_once() {
     let target = target::service::get(&rig.ctx, &rig.admin, PROJECT, TARGET)
         .await
         .unwrap();
-    let stored = vault::store::find(conn, (target.project_id, None), "TOKEN")
-        .await
-        .unwrap()
-        .unwrap();
+    let stored = vault::store::list(conn, target.project_id).await.unwrap();
+    let stored = stored.into_iter().next().unwrap();
     let mut ciphertext = stored.ciphertext.clone();
     ciphertext[0] ^= 1;
     let sealed = vault::cipher::Sealed {
