@@ -3,7 +3,7 @@
 /// Declares an enumeration whose variants are stored and sent as words.
 macro_rules! words {
     ($(#[$about:meta])* $name:ident {
-        $($(#[$variant_about:meta])* $variant:ident = $word:literal),+ $(,)?
+        $($(#[$variant_about:meta])* $variant:ident = $word:tt),+ $(,)?
     }) => {
         $(#[$about])*
         #[derive(

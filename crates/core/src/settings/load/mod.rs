@@ -74,10 +74,12 @@ pub fn load(source: &Source, env: &BTreeMap<String, String>) -> Result<Settings,
         ));
     }
     layers.push(Layer::from_environment(&schema, env));
-    let problems: Vec<_> = layers
+    let mut problems: Vec<_> = layers
         .iter()
         .flat_map(|layer| layer.problems.clone())
         .collect();
+    // The files' keys come in no order of their own.
+    problems.sort_by_cached_key(ToString::to_string);
     if !problems.is_empty() {
         return Err(SettingsError::Invalid(problems));
     }
