@@ -138,7 +138,7 @@ impl Runner {
             return false;
         };
         if let Took::Job(job) = self.take().await {
-            self.clone().work(*job, permit).await;
+            Box::pin(self.clone().work(*job, permit)).await;
             return true;
         }
         false

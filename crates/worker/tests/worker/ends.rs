@@ -4,7 +4,10 @@ use std::fs;
 
 use slipway_core::deployment::status::Status;
 
-use crate::rig::{Rig, TARGET, reason};
+use crate::{
+    look::reason,
+    rig::{Rig, TARGET},
+};
 
 #[tokio::test]
 async fn failed_step_is_tried_as_often_as_the_settings_say() {

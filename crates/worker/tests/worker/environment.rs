@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use slipway_core::{deployment::status::Status, settings::load::environment};
 use slipway_worker::deploy::INHERITED;
 
-use crate::rig::{Rig, TARGET, reason};
+use crate::{
+    look::reason,
+    rig::{Rig, TARGET},
+};
 
 /// Set by the shell itself.
 const SHELL: [&str; 4] = ["PWD", "OLDPWD", "SHLVL", "_"];

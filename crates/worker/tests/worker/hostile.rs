@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 use slipway_core::{db, deployment::status::Status, error::Error, project};
 
-use crate::rig::{PROJECT, Rig, TARGET, reason};
+use crate::{
+    look::reason,
+    rig::{PROJECT, Rig, TARGET},
+};
 
 const ONCE: &[(&str, &str)] = &[("QUEUE__RETRY_ATTEMPTS", "1")];
 

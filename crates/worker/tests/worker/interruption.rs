@@ -14,8 +14,9 @@ use slipway_core::{
 
 use crate::{
     faults::PanickingBus,
+    look::reason,
     process::{is_gone, until_gone},
-    rig::{Rig, TARGET, reason},
+    rig::{Rig, TARGET},
 };
 
 /// A step that says that it has begun and with which process, and ends when the test wants it.
@@ -175,8 +176,9 @@ async fn lost_run_is_stopped_when_its_lease_is_not_renewed_and_writes_nothing() 
 
 #[tokio::test]
 async fn lost_run_that_prints_is_stopped_by_its_next_line() {
-    let rig = Rig::new(
+    let rig = Rig::with(
         "build:\n  - name: chatter\n    run: echo $$ > \"$AT/pid\"; while :; do echo line; sleep 0.02; done\n",
+        &[("QUEUE__LEASE_MS", "600000")],
     )
     .await;
     rig.variable("AT", rig.dir.path().to_str().unwrap(), None)
@@ -186,7 +188,7 @@ async fn lost_run_that_prints_is_stopped_by_its_next_line() {
     let runner = worker.runner.clone();
     let run = tokio::spawn(async move { runner.run_once().await });
     let pid = rig.until_exists("pid").await;
-    // The usual lease is far longer than this test: what stops the run is the refused line.
+    // Renewals are far apart: what stops the run is the refused line.
     take_back(&rig, &rig.row(id).await).await;
     let log = rig.log(id).await;
     until_gone(&pid).await;
@@ -221,7 +223,8 @@ async fn run_whose_lease_cannot_be_renewed_stops_although_it_does_not_want_to() 
 
 #[tokio::test]
 async fn older_run_cannot_switch_after_a_newer_one() {
-    let rig = waiting_in("release", &[]).await;
+    // Renewals are far apart, so the older run learns of its end from nobody.
+    let rig = waiting_in("release", &[("QUEUE__LEASE_MS", "600000")]).await;
     let id = rig.deploy().await;
     let (old, new) = (rig.worker(), rig.worker());
     let runner = old.runner.clone();

@@ -13,6 +13,7 @@ mod hardening;
 mod hostile;
 mod interruption;
 mod journal;
+mod look;
 mod mysql;
 mod pipeline;
 mod privacy;

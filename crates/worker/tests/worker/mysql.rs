@@ -3,7 +3,10 @@
 use slipway_core::deployment::status::Status;
 use slipway_testkit::mysql_database;
 
-use crate::rig::{Rig, TARGET, reason};
+use crate::{
+    look::reason,
+    rig::{Rig, TARGET},
+};
 
 #[tokio::test]
 async fn failed_and_successful_deployments_are_recorded_on_mysql_too() {

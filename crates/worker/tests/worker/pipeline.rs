@@ -5,7 +5,8 @@ use std::fs;
 use slipway_core::{deployment::status::Status, pipeline::Pipeline};
 
 use crate::{
-    rig::{Rig, TARGET, reason},
+    look::reason,
+    rig::{Rig, TARGET},
     site::Site,
 };
 

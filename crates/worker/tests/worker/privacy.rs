@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 use slipway_core::{deployment::status::Status, target, vault};
 
-use crate::rig::{PROJECT, Rig, TARGET, reason};
+use crate::{
+    look::reason,
+    rig::{PROJECT, Rig, TARGET},
+};
 
 const SECRET: &str = "hunter2-secret";
 

@@ -2,10 +2,7 @@
 
 use slipway_core::deployment::status::Status;
 
-use crate::{
-    rig::{Rig, reason},
-    site::Site,
-};
+use crate::{look::reason, rig::Rig, site::Site};
 
 const ONCE: &[(&str, &str)] = &[("QUEUE__RETRY_ATTEMPTS", "1")];
 const AFTER: &str = "after:\n  - name: check\n    run: grep -q one index.html\n";

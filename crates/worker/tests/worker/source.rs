@@ -2,7 +2,7 @@
 
 use slipway_core::{deployment::status::Status, project};
 
-use crate::rig::{Rig, reason};
+use crate::{look::reason, rig::Rig};
 
 const SHOW: &str = "\
 build:
