@@ -130,6 +130,9 @@ impl Journal {
     /// Begins the output of a step.
     pub(super) async fn begin_step(&self, step: StepId) -> StepSink {
         let mut state = self.shared.state.lock().await;
+        // Here and not with the first line, whose writer may be dropped meanwhile.
+        self.shared.flush(&mut state).await;
+        state.chunk.step = Some(step);
         state.stream = Some(Stream {
             text: LogText::new(Arc::clone(&self.matcher)),
             step,
@@ -223,9 +226,10 @@ impl Shared {
             } else if source == Source::Output {
                 state.bytes_left -= used;
             }
-            if state.chunk.size_bytes() >= CHUNK_BYTES || state.chunk.lines() >= CHUNK_LINES {
-                self.flush(state).await;
-            }
+        }
+        // Only now, when all of them are safe: a writer that waits may be dropped.
+        if state.chunk.size_bytes() >= CHUNK_BYTES || state.chunk.lines() >= CHUNK_LINES {
+            self.flush(state).await;
         }
     }
 

@@ -126,6 +126,28 @@ async fn cancelling_what_waits_for_its_next_attempt_frees_the_target() {
     assert_eq!(rig.row(second).await.status, Status::Succeeded);
 }
 
+#[tokio::test]
+async fn cancel_that_nobody_heard_of_wins_over_the_next_attempt() {
+    let rig = Rig::with(
+        "build:\n  - name: fail\n    run: touch \"$AT/begun\"; until [ -e \"$AT/go\" ]; do sleep 0.02; done; exit 1\n",
+        &[("QUEUE__LEASE_MS", "600000")],
+    )
+    .await;
+    rig.variable("AT", rig.dir.path().to_str().unwrap(), None)
+        .await;
+    let id = rig.deploy().await;
+    let worker = rig.worker();
+    let runner = worker.runner.clone();
+    let run = tokio::spawn(async move { runner.run_once().await });
+    rig.until_exists("begun").await;
+    rig.cancel_is_asked_for(id).await;
+    fs::write(rig.path("go"), "").unwrap();
+    run.await.unwrap();
+    assert_eq!(rig.row(id).await.status, Status::Cancelled);
+    let next = rig.deploy().await;
+    assert_eq!(worker.finish(&rig, next).await.status, Status::Failed);
+}
+
 /// Does what recovery does to a run whose worker was lost, without waiting for its lease.
 async fn take_back(rig: &Rig, row: &Model) {
     let tx = rig.ctx.db.begin().await.unwrap();
