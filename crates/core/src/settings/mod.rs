@@ -198,7 +198,7 @@ pub struct Worker {
     pub labels: Vec<String>,
     /// How long running deployments may go on after SIGTERM, in seconds.
     pub drain_timeout_seconds: u64,
-    /// Most bytes of output that one deployment may store.
+    /// Most bytes of output that one run of a deployment may store.
     pub log_limit_bytes: u64,
 }
 
