@@ -9,6 +9,7 @@ use slipway_core::{
     ctx::Ctx,
     deployment::{
         line::Source,
+        reason::{Code, Reason},
         run::Assignment,
         store::log::{Chunk, append, last_line},
     },
@@ -78,10 +79,7 @@ impl Journal {
         let values = assignment.secrets.values().map(SecretValue::expose);
         let matcher = Matcher::new(values).map_err(|error| {
             let text = format!("The secrets cannot be masked in the log: {error}");
-            Stop::failed(
-                slipway_core::deployment::reason::Code::ConfigurationInvalid,
-                text,
-            )
+            Stop::failed(Code::ConfigurationInvalid, text)
         })?;
         let first = last_line(shop.ctx.db.writer(), row.id).await? + 1;
         let shared = Arc::new(Shared {
@@ -279,6 +277,24 @@ impl Shared {
                 _ => Err(error),
             },
             appended => appended,
+        }
+    }
+}
+
+/// Says in the log why a run cannot begin: it never gets a journal of its own. What is said there
+/// comes from names and settings, not from values.
+pub(super) async fn say_why(ctx: &Ctx, run: (DeploymentId, i64), reason: &Reason) {
+    let (id, fence) = run;
+    let said = async {
+        let first = last_line(ctx.db.writer(), id).await? + 1;
+        let mut chunk = Chunk::new(id, fence, None, first, now_us());
+        chunk.push(Source::Slipway, now_us(), &reason.text);
+        append(ctx.db.writer(), &chunk).await
+    };
+    match said.await {
+        Ok(_) => ctx.bus.publish(Event::Changed(id)).await,
+        Err(error) => {
+            tracing::warn!(deployment.id = id.0, error = ?error, "a log does not say why");
         }
     }
 }

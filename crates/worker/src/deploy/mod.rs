@@ -89,9 +89,11 @@ pub async fn run(shop: &Workshop, row: Model, signals: &Signals) -> Option<Ended
     let defaults = RetryPolicy::new(&shop.ctx.settings.queue, None, None);
     let halt = halt(shop, signals);
     let _over = halt.clone().drop_guard();
+    let (id, fence) = (row.id, row.fence);
     let assignment = match prepare(&shop.ctx, row).await {
         Ok(Ok(assignment)) => assignment,
         Ok(Err(reason)) => {
+            log::say_why(&shop.ctx, (id, fence), &reason).await;
             return Some(Ended {
                 end: RunEnd::Failed(reason),
                 retry: defaults,

@@ -129,6 +129,7 @@ async fn missing_secret_fails_at_once_and_names_it() {
     let row = rig.deployed().await;
     let text = "A step names the secret TOKEN, which the project does not have.";
     assert_eq!(reason(&row), (Status::Failed, "secret_missing", text));
+    assert_eq!(rig.log(row.id).await, format!("# {text}\n"));
     assert_eq!(row.attempt, 1);
     assert_eq!(rig.steps(row.id).await, "");
 }
