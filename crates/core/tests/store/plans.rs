@@ -3,16 +3,20 @@
 
 use sea_orm::{ConnectionTrait as _, Statement};
 use slipway_core::{
-    db::Db,
+    db::{Db, now},
     deployment::{
+        admission::{Idempotency, NewDeployment},
         status::Status,
         store::{
+            admission::admit,
             claim::{expired, held_by},
             open::{open_rows, still_open},
             read::{Filter, count_open, last_success, lines, list, waiting},
         },
+        trigger::Trigger,
     },
-    id::{DeploymentId, ProjectId},
+    id::{DeploymentId, ProjectId, UserId},
+    project::policy::QueuePolicy,
 };
 
 use crate::rig::{Rig, Site, token};
@@ -40,7 +44,31 @@ async fn fill(rig: &Rig, sites: &[Site]) {
         [],
     )
     .await;
-    rig.execute("ANALYZE TABLE deployments", []).await;
+    let keys = "INSERT INTO idempotency_keys \
+                (project_id, user_id, `key`, request_hash, deployment_id, created_at) \
+                SELECT project_id, 1, CONCAT('key-', id), '', id, created_at FROM deployments";
+    rig.execute(keys, []).await;
+    rig.execute("ANALYZE TABLE deployments, idempotency_keys", [])
+        .await;
+}
+
+/// A request that nobody has sent before, though many were sent with other keys.
+fn keyed(site: &Site) -> NewDeployment {
+    NewDeployment {
+        project: site.project.id,
+        target: site.target.id,
+        policy: QueuePolicy::QueueAll,
+        ref_name: None,
+        commit_id: None,
+        trigger: Trigger::Manual,
+        note: None,
+        requested_by: Some(UserId(1)),
+        retry_of: None,
+        idempotency: Some(Idempotency {
+            key: "another".parse().unwrap(),
+            request_hash: String::new(),
+        }),
+    }
 }
 
 /// Rows that the storage engine handed to the one session of this pool.
@@ -76,6 +104,7 @@ async fn no_query_of_queue_or_lists_reads_the_whole_table() {
         list(conn, &filter, 20).await.unwrap();
     };
     let base = || Filter::default();
+    let request = [keyed(&sites[0])];
     let mut touched: Vec<(&str, u64)> = Vec::new();
     macro_rules! measure {
         ($($name:literal: $query:expr),+ $(,)?) => {$(
@@ -108,6 +137,7 @@ async fn no_query_of_queue_or_lists_reads_the_whole_table() {
         "failed": page(Filter { status: Some(Status::Failed), ..base() }).await,
         "running in two projects":
             page(Filter { projects: Some(two), status: Some(Status::Running), ..base() }).await,
+        "a request with a key": admit(&db, &request, 1000, now()).await.unwrap(),
     }
     let many: Vec<_> = touched.iter().filter(|(_, rows)| *rows > FEW).collect();
     assert!(many.is_empty(), "{many:?} of {touched:?}");

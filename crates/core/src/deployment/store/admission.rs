@@ -114,15 +114,19 @@ async fn known_keys(
     tx: &impl ConnectionTrait,
     requests: &[NewDeployment],
 ) -> Result<Vec<key::Model>> {
-    let keys: Vec<&str> = requests
-        .iter()
-        .filter_map(|request| Some(request.idempotency.as_ref()?.key.as_str()))
-        .collect();
-    if keys.is_empty() {
+    let keyed = || {
+        requests
+            .iter()
+            .filter_map(|request| Some((request, request.idempotency.as_ref()?)))
+    };
+    if keyed().next().is_none() {
         return Ok(Vec::new());
     }
+    // All three columns of the index, or a growing table would be read as a whole.
     Ok(key::Entity::find()
-        .filter(key::Column::Key.is_in(keys))
+        .filter(key::Column::ProjectId.is_in(keyed().map(|(request, _)| request.project)))
+        .filter(key::Column::UserId.is_in(keyed().map(|(request, _)| asker(request.requested_by))))
+        .filter(key::Column::Key.is_in(keyed().map(|(_, wanted)| wanted.key.as_str())))
         .all(tx)
         .await?)
 }
