@@ -16,6 +16,7 @@ mod poll;
 mod process;
 mod redis;
 mod services;
+mod sshd;
 
 pub use certs::{Authority, Certificate};
 pub use database::{MysqlAccount, TestDatabase, mysql_database, sqlite_database};
@@ -25,3 +26,4 @@ pub use poll::{eventually, eventually_blocking};
 pub use process::{Program, RunningProgram};
 pub use redis::RedisServer;
 pub use services::{RedisTls, free_port, mysql_url, redis_tls, redis_url};
+pub use sshd::SshServer;
