@@ -131,5 +131,5 @@ fn explain(error: &GitError) -> Stop {
     if let Some(first) = text.get(..1).map(str::to_uppercase) {
         text.replace_range(..1, &first);
     }
-    Stop::failed(code, format!("{text}."))
+    Stop::failed(code, format!("{}.", text.trim_end_matches('.')))
 }

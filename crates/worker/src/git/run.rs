@@ -27,14 +27,12 @@ const UNKNOWN: [&str; 3] = [
 ];
 
 /// Git's and ssh's words for a no that stays a no.
-const REFUSED: [&str; 14] = [
+const REFUSED: [&str; 12] = [
     "authentication failed",
     "could not read username",
     "could not read password",
     "permission denied",
     "host key verification failed",
-    "no ed25519 host key is known",
-    "remote host identification has changed",
     "access denied",
     "the requested url returned error: 401",
     "the requested url returned error: 403",
@@ -42,6 +40,13 @@ const REFUSED: [&str; 14] = [
     "repository not found",
     "not allowed",
     "dubious ownership",
+];
+
+/// What git says after every failure of ssh.
+const AFTERWORDS: [&str; 3] = [
+    "fatal: Could not read from remote repository.",
+    "Please make sure you have the correct access rights",
+    "and the repository exists.",
 ];
 
 /// Words for an other side that is not there just now.
@@ -124,7 +129,7 @@ fn classified(code: i32, output: &str) -> GitError {
     if says(&UNKNOWN) {
         GitError::UnknownRef(message)
     } else if says(&REFUSED) {
-        GitError::Refused(message)
+        GitError::Refused(refused_by_ssh(output).unwrap_or(message))
     } else if says(&UNREACHABLE) {
         GitError::Unreachable(message)
     } else if message.is_empty() {
@@ -132,6 +137,40 @@ fn classified(code: i32, output: &str) -> GitError {
     } else {
         GitError::Failed(message)
     }
+}
+
+/// What to do about a no of ssh, whose own words are many and blame the wrong side. None when it
+/// was not ssh that failed.
+fn refused_by_ssh(output: &str) -> Option<String> {
+    let lines = || output.lines().map(str::trim);
+    let quoted = |words: &str| {
+        let line = lines().find(|line| line.contains(words));
+        line.map(|line| message(line.trim_end_matches('.')))
+    };
+    if let Some(line) = quoted(" host key is known for ") {
+        return Some(format!(
+            "the worker does not know its server; add the server's host key to the known hosts, \
+             once you are sure that it is the right one ({line})"
+        ));
+    }
+    if let Some(line) = quoted(" has changed and you have requested strict checking") {
+        let shown = lines().find_map(|line| line.strip_prefix("SHA256:"));
+        let shown = shown.map_or(String::new(), |key| {
+            format!("; it shows SHA256:{}", message(key.trim_end_matches('.')))
+        });
+        return Some(format!(
+            "its server shows another host key than the known one, so it may not be that server; \
+             replace the key among the known hosts only if you know why it changed ({line}{shown})"
+        ));
+    }
+    quoted("Permission denied (")?;
+    let blame = |line: &&str| !line.is_empty() && !AFTERWORDS.contains(line);
+    let said = message(&lines().filter(blame).collect::<Vec<_>>().join("\n"));
+    let said = said.trim_end_matches('.');
+    Some(format!(
+        "its server does not accept the worker's ssh key; give that key the right to read the \
+         repository, or check the key file ({said})"
+    ))
 }
 
 /// The end of git's words, on one line and without credentials.
@@ -181,7 +220,7 @@ mod tests {
                 GitError::Unreachable,
             ),
             (
-                "git@e.com: Permission denied (publickey).\nfatal: Could not read from remote repository.",
+                "error: cannot open shallow: Permission denied\nfatal: Could not read from remote repository.",
                 GitError::Refused,
             ),
             (

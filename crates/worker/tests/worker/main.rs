@@ -22,3 +22,4 @@ mod rig;
 mod rollback;
 mod site;
 mod source;
+mod ssh;
