@@ -224,11 +224,12 @@ impl Commands {
             known_hosts_file,
         } = &self.options.ssh;
         if let Some(file) = identity_file {
-            command += &format!(" -oIdentitiesOnly=yes -i {}", shell_quoted(file));
+            command += " -oIdentitiesOnly=yes";
+            command += &ssh_option("IdentityFile", file);
         }
         if let Some(file) = known_hosts_file {
             command += " -oGlobalKnownHostsFile=/dev/null";
-            command += &format!(" -oUserKnownHostsFile={}", shell_quoted(file));
+            command += &ssh_option("UserKnownHostsFile", file);
         }
         command
     }
@@ -256,9 +257,13 @@ fn at(command: Command, mirror: &Path) -> Command {
     command.arg("--git-dir").arg(mirror)
 }
 
-/// Git hands its ssh command to a shell, so paths in it have to be quoted.
-fn shell_quoted(path: &Path) -> String {
-    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
+/// An option whose value is a path, quoted twice: git hands its ssh command to a shell, and ssh
+/// splits the value at spaces and expands what follows a `%`.
+fn ssh_option(name: &str, path: &Path) -> String {
+    let path = path.to_string_lossy();
+    let path = path.replace('\\', r"\\").replace('"', r#"\""#);
+    let option = format!(r#"-o{name}="{}""#, path.replace('%', "%%"));
+    format!(" '{}'", option.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
@@ -399,7 +404,7 @@ mod tests {
         }
         .ssh_command();
         assert!(ssh_command.ends_with(
-            r"-oIdentitiesOnly=yes -i '/keys/it'\''s' -oGlobalKnownHostsFile=/dev/null -oUserKnownHostsFile='/keys/hosts'"
+            r#" -oIdentitiesOnly=yes '-oIdentityFile="/keys/it'\''s"' -oGlobalKnownHostsFile=/dev/null '-oUserKnownHostsFile="/keys/hosts"'"#
         ));
     }
 }

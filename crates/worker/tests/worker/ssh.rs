@@ -101,6 +101,30 @@ async fn exact_commit_is_checked_out_over_ssh() {
     assert!(world.server.log().contains(LOGIN), "{}", world.server.log());
 }
 
+#[tokio::test]
+async fn files_of_ssh_may_have_any_usual_name() {
+    let world = World::new();
+    let odd = world.path("it's 100% \"odd\" \\ here");
+    fs::create_dir(&odd).unwrap();
+    let Ssh {
+        identity_file,
+        known_hosts_file,
+    } = world.ssh();
+    let moved = |file: Option<PathBuf>| {
+        let file = file.unwrap();
+        let place = odd.join(file.file_name().unwrap());
+        fs::copy(&file, &place).unwrap();
+        fs::remove_file(&file).unwrap();
+        Some(place)
+    };
+    let ssh = Ssh {
+        identity_file: moved(identity_file),
+        known_hosts_file: moved(known_hosts_file),
+    };
+    let checkout = world.checkout(ssh, "main").await.unwrap();
+    assert_eq!(content(&checkout), "first");
+}
+
 /// The line that sshd writes when a client asks to be logged in, in whatever way.
 const LOGIN: &str = "userauth-request";
 
@@ -140,4 +164,14 @@ async fn ssh_key_that_the_server_does_not_accept_is_refused() {
         ..world.ssh()
     };
     insta::assert_snapshot!(world.refusal(ssh).await, @"its server does not accept the worker's ssh key; give that key the right to read the repository, or check the key file (<user>@127.0.0.1: Permission denied (publickey))");
+}
+
+#[tokio::test]
+async fn missing_ssh_key_is_named() {
+    let world = World::new();
+    let ssh = Ssh {
+        identity_file: Some("/nowhere/deploy key".into()),
+        ..world.ssh()
+    };
+    insta::assert_snapshot!(world.refusal(ssh).await, @"its server does not accept the worker's ssh key; give that key the right to read the repository, or check the key file (no such identity: /nowhere/deploy key: No such file or directory; <user>@127.0.0.1: Permission denied (publickey))");
 }
