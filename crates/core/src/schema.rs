@@ -45,7 +45,7 @@ pub async fn status(db: &Db) -> anyhow::Result<SchemaStatus> {
 }
 
 async fn applied(db: &Db) -> anyhow::Result<Vec<String>> {
-    let manager = slipway_migration::SchemaManager::new(db.writer());
+    let manager = slipway_migration::SchemaManager::new(db.reader());
     if !manager.has_table("seaql_migrations").await? {
         return Ok(Vec::new());
     }
@@ -53,7 +53,7 @@ async fn applied(db: &Db) -> anyhow::Result<Vec<String>> {
         db.backend(),
         "SELECT version FROM seaql_migrations ORDER BY version",
     );
-    let rows = db.writer().query_all_raw(statement).await?;
+    let rows = db.reader().query_all_raw(statement).await?;
     rows.iter()
         .map(|row| Ok(row.try_get("", "version")?))
         .collect()
