@@ -96,7 +96,10 @@ async fn cancel_stops_the_step_although_its_log_cannot_be_stored_and_no_line_is_
     let expected: Vec<String> = (1..=printed.len())
         .map(|number| number.to_string())
         .collect();
-    assert_eq!(printed, expected);
+    // Output that is not read to its end may break off within its last line.
+    let (last, whole) = printed.split_last().unwrap();
+    assert_eq!(whole, &expected[..whole.len()]);
+    assert!(expected[whole.len()].starts_with(last), "{last}");
     assert!(
         !printed.is_empty() && log.ends_with("# Cancelled.\n"),
         "{log}"
