@@ -9,6 +9,7 @@ pub mod ctx;
 pub mod db;
 pub mod deployment;
 pub mod error;
+pub mod fail;
 pub mod field;
 pub mod health;
 pub mod id;

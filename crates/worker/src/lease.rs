@@ -17,6 +17,7 @@ use slipway_core::{
     ctx::Ctx,
     db::Db,
     deployment::store::claim::{Renewed, renew},
+    fail,
     id::DeploymentId,
     ports::LeaseToken,
 };
@@ -161,6 +162,7 @@ impl Keeper {
                 Some(db) => db,
                 None => Db::connect(&ctx.settings.database).await?,
             };
+            fail::point("renew.before_row");
             let renewed = renew(&db, &tokens, self.lease).await?;
             // Kept only after success: a broken connection is replaced by a new one.
             *database = Some(db);
@@ -177,12 +179,14 @@ impl Keeper {
                 return false;
             }
         }
+        fail::point("renew.before_index");
         // The index only follows; what it does not learn now the reconciler tells it.
         if let Ok(Err(error)) =
             tokio::time::timeout(self.lease / 10, ctx.queue.renew(&leases, self.lease)).await
         {
             tracing::debug!(error = %error, "the queue's leases were not renewed");
         }
+        fail::point("renew.after_index");
         true
     }
 

@@ -17,6 +17,7 @@ use slipway_core::{
         store::claim::{Claim, Claimant, claim, held_by},
     },
     error::Result,
+    fail,
     ports::{Authority, Claimed, Entry, Event, LeaseToken, QueueError, Received},
     project::policy::RetryPolicy,
 };
@@ -171,6 +172,7 @@ impl Runner {
                 return Took::Blocked(PAUSE);
             }
         };
+        fail::point("claim.after_index");
         match self.own(entry, &token).await {
             Ok(Some(job)) => Took::Job(Box::new(job)),
             Ok(None) => Took::Again,
@@ -209,6 +211,7 @@ impl Runner {
         match verdict {
             Claim::Won(row) => {
                 let lease = self.keeper.keep(row.id, token.clone(), sent);
+                fail::point("claim.after_keep");
                 return Ok(Some(Job {
                     row: *row,
                     entry,
@@ -217,16 +220,21 @@ impl Runner {
                 }));
             }
             Claim::Ended => {
+                fail::point("claim.before_forget");
                 ctx.queue.finish(entry, &Authority::Database).await?;
             }
             Claim::Held(holder, left) => {
+                fail::point("claim.before_hold");
                 ctx.queue.hold(entry, &holder, left.max(lease / 30)).await?;
             }
             Claim::NotYet(delay) => {
+                fail::point("claim.before_put_off");
                 ctx.queue.retry(entry, &by_lease, delay).await?;
             }
             Claim::Behind(older) => {
+                fail::point("claim.before_push_older");
                 ctx.queue.enqueue(older, true).await?;
+                fail::point("claim.before_step_back");
                 ctx.queue.requeue(entry, &by_lease).await?;
             }
             Claim::Raced => {
@@ -282,15 +290,23 @@ impl Runner {
         tracing::info!(deployment.id = job.row.id.0, ?end, ?next, "a run ended");
         let lease = Authority::Lease(job.token.clone());
         let told = match next {
-            Next::Ended => ctx.queue.finish(job.entry, &lease).await,
+            Next::Ended => {
+                fail::point("finish.before_index");
+                ctx.queue.finish(job.entry, &lease).await
+            }
             Next::Retry(delay) => {
+                fail::point("finish.before_delay");
                 ctx.queue
                     .retry(job.entry, &lease, Duration::from_millis(delay))
                     .await
             }
-            Next::Requeue => ctx.queue.requeue(job.entry, &lease).await,
+            Next::Requeue => {
+                fail::point("finish.before_return");
+                ctx.queue.requeue(job.entry, &lease).await
+            }
             Next::Lost => return,
         };
+        fail::point("finish.after_index");
         if let Err(error) = told {
             tracing::warn!(deployment.id = job.row.id.0, error = %error,
                 "the queue was not told of an end; the reconciler will do it");

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     ctx::Ctx,
     error::Result,
+    fail,
     pipeline::Pipeline,
     ports::Event,
     project::{self, policy::RetryPolicy},
@@ -165,7 +166,9 @@ pub async fn finish(
     let left = crate::db::retried(|| async {
         let tx = ctx.db.begin().await?;
         let left = store::leave(&tx, row, Guard::Fence(row.fence), &transition, now).await?;
+        fail::point("finish.before_commit");
         tx.commit().await?;
+        fail::point("finish.after_commit");
         Ok(left)
     })
     .await?;

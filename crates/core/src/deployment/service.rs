@@ -16,6 +16,7 @@ use crate::{
     access::{Actor, Permission},
     ctx::Ctx,
     error::{Error, Result},
+    fail,
     field::{IdempotencyKey, RefName, Remark},
     id::DeploymentId,
     ports::{Authority, Entry, Event},
@@ -89,7 +90,9 @@ pub async fn request(
         idempotency,
     };
     let admitted = admit(ctx, wanted).await?;
-    detail_of(ctx, admitted.row, project, target).await
+    let detail = detail_of(ctx, admitted.row, project, target).await;
+    fail::point("admission.before_answer");
+    detail
 }
 
 /// A hash of the parts of a request, told apart by their lengths.
@@ -119,6 +122,7 @@ async fn admit(ctx: &Ctx, wanted: NewDeployment) -> Result<Admitted> {
             id: admitted.row.id,
             target: admitted.row.target_id,
         };
+        fail::point("admission.before_push");
         if let Err(error) = ctx.queue.enqueue(entry, false).await {
             ctx.health.note_failure();
             tracing::warn!(
@@ -127,6 +131,7 @@ async fn admit(ctx: &Ctx, wanted: NewDeployment) -> Result<Admitted> {
                 "the queue did not take a deployment; the reconciler will push it"
             );
         }
+        fail::point("admission.after_push");
     }
     Ok(admitted)
 }
@@ -238,6 +243,7 @@ pub async fn cancel(
             }
             Status::Running => {
                 let first = request_cancel(ctx.db.writer(), &row, actor.user, now).await?;
+                fail::point("cancel.before_publish");
                 ctx.bus.publish(Event::Cancel(id)).await;
                 first || row.cancel_requested_at.is_some()
             }
@@ -270,6 +276,7 @@ async fn cancel_waiting(ctx: &Ctx, actor: &Actor, row: &Model, now: DateTime<Utc
     })
     .await?;
     if won {
+        fail::point("cancel.before_index");
         forget(
             ctx,
             Entry {

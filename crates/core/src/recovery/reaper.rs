@@ -13,6 +13,7 @@ use crate::{
         store::{self, Guard},
     },
     error::Result,
+    fail,
     id::DeploymentId,
     ports::{Authority, Entry, Event},
 };
@@ -73,10 +74,12 @@ pub async fn reap(ctx: &Ctx, now: DateTime<Utc>) -> Result<u64> {
 
 async fn take_back(ctx: &Ctx, row: &Model, now: DateTime<Utc>) -> Result<bool> {
     let transition = verdict(row);
+    fail::point("reaper.before_write");
     let left = crate::db::retried(|| async {
         let tx = ctx.db.begin().await?;
         let guard = Guard::ExpiredLease(row.fence);
         let left = store::leave(&tx, row, guard, &transition, now).await?;
+        fail::point("reaper.before_commit");
         tx.commit().await?;
         Ok(left)
     })
@@ -94,6 +97,7 @@ async fn take_back(ctx: &Ctx, row: &Model, now: DateTime<Utc>) -> Result<bool> {
         id: row.id,
         target: row.target_id,
     };
+    fail::point("reaper.before_index");
     // If the index fails here the reconciler compares it with the row.
     let told = if status.is_terminal() {
         ctx.queue.finish(entry, &Authority::Database).await

@@ -5,6 +5,7 @@ use crate::{
     ctx::Ctx,
     deployment::{status::Status, store},
     error::Result,
+    fail,
     id::DeploymentId,
     ports::Authority,
 };
@@ -45,13 +46,16 @@ pub async fn run_once(ctx: &Ctx) -> Result<Rebuilt> {
             if row.status == Status::Queued || lease.is_some() {
                 ctx.queue.restore(row.entry(), lease).await?;
                 restored += 1;
+                fail::point("rebuild.between_rows");
             }
             if let Some(delay) = row.delay_left().filter(|_| row.status == Status::Queued) {
                 delayed.push((row.entry(), delay));
             }
         }
     }
+    fail::point("rebuild.before_epoch");
     ctx.queue.end_rebuild().await?;
+    fail::point("rebuild.after_epoch");
     // Only now does the index take this. A worker that is faster learns the delay from the row.
     for (entry, delay) in delayed {
         ctx.queue.retry(entry, &Authority::Database, delay).await?;

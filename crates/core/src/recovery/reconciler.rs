@@ -11,6 +11,7 @@ use crate::{
         store::{self, open::OpenRow},
     },
     error::Result,
+    fail,
     id::DeploymentId,
     ports::{Authority, Place},
 };
@@ -91,8 +92,10 @@ async fn queued(ctx: &Ctx, row: &OpenRow, place: Place, mended: &mut Mended) -> 
             mended.adrift += 1;
         }
     }
+    fail::point("reconciler.before_push");
     ctx.queue.enqueue(row.entry(), true).await?;
     if let Some(delay) = row.delay_left() {
+        fail::point("reconciler.before_delay");
         ctx.queue
             .retry(row.entry(), &Authority::Database, delay)
             .await?;
@@ -105,6 +108,7 @@ async fn running(ctx: &Ctx, row: &OpenRow, place: Place, mended: &mut Mended) ->
         return Ok(());
     }
     if let Some((token, left)) = row.lease_left() {
+        fail::point("reconciler.before_hold");
         ctx.queue.hold(row.entry(), &token, left).await?;
         mended.held += 1;
     }
@@ -121,6 +125,7 @@ async fn entries(ctx: &Ctx, mended: &mut Mended) -> Result<()> {
             .into_iter()
             .collect();
         for entry in page.iter().filter(|entry| !open.contains(&entry.id)) {
+            fail::point("reconciler.before_removal");
             ctx.queue.finish(*entry, &Authority::Database).await?;
             mended.removed += 1;
         }

@@ -7,6 +7,7 @@
 mod actors;
 mod advisories;
 mod dependencies;
+mod fail_points;
 mod layers;
 mod leftovers;
 mod licences;

@@ -16,6 +16,7 @@ use slipway_core::{
         reason::{Code, Reason},
         run::{Assignment, RunEnd, prepare},
     },
+    fail,
     project::policy::RetryPolicy,
 };
 use tokio_util::sync::CancellationToken;
@@ -90,6 +91,7 @@ pub async fn run(shop: &Workshop, row: Model, signals: &Signals) -> Option<Ended
     let halt = halt(shop, signals);
     let _over = halt.clone().drop_guard();
     let (id, fence) = (row.id, row.fence);
+    fail::point("run.before_prepare");
     let assignment = match prepare(&shop.ctx, row).await {
         Ok(Ok(assignment)) => assignment,
         Ok(Err(reason)) => {
@@ -159,6 +161,7 @@ async fn carry_out(
     signals: &Signals,
     halt: &CancellationToken,
 ) -> Result<(), Stop> {
+    fail::point("run.before_journal");
     let journal = Journal::open(shop, assignment, signals).await?;
     journal.note(&greeting(shop, assignment)).await;
     let outcome = async {

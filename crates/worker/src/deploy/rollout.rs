@@ -10,6 +10,7 @@ use slipway_core::{
         store::{claim::is_current, release},
     },
     error::Error,
+    fail,
     id::DeploymentId,
     pipeline::Health as HealthSetting,
 };
@@ -113,6 +114,7 @@ async fn go_live(
                 if halt.is_cancelled() || !is_ours {
                     return Err(Stop::Halted);
                 }
+                fail::point("run.before_switch");
                 let activation = blocking(move || own.activate(&ticket, ticket.deployment)).await?;
                 journal
                     .note(&format!("Release {} is live.", ticket.deployment))
@@ -122,6 +124,7 @@ async fn go_live(
             .await?
     };
     let (Activation::Switched { previous } | Activation::AlreadyActive { previous }) = activation;
+    fail::point("run.after_switch");
     record_live(steps, source).await?;
     Ok(previous)
 }
@@ -156,7 +159,9 @@ async fn record_live(steps: &Steps<'_>, source: &Source) -> Result<(), Stop> {
         }
         let tx = ctx.db.begin().await?;
         release::set_live(&tx, row.target_id, row.id, Some(&source.commit), db::now()).await?;
+        fail::point("run.before_live_commit");
         tx.commit().await?;
+        fail::point("run.after_live_commit");
         Ok(true)
     };
     match persist(ctx.settings.queue.lease(), &steps.signals.lost, recorded).await? {

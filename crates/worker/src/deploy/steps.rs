@@ -10,6 +10,7 @@ use slipway_core::{
         step::{Phase, StepStatus},
         store::step::{self, PlannedStep, RunKey, StepEnd},
     },
+    fail,
     id::StepId,
     pipeline::{Facts, OnFailure, Step},
     ports::Event,
@@ -59,7 +60,9 @@ impl<'a> Steps<'a> {
             attempt: row.attempt,
         };
         let planned = planned(assignment);
+        fail::point("run.before_plan");
         let rows = step::plan(shop.ctx.db.writer(), run, &planned).await?;
+        fail::point("run.after_plan");
         if rows.len() != planned.len() {
             return Err(Stop::Halted);
         }
@@ -219,7 +222,9 @@ impl<'a> Steps<'a> {
     async fn begin(&self, id: StepId) -> Result<(), Stop> {
         let (ctx, now) = (&self.shop.ctx, db::now());
         let begun = || step::begin(ctx.db.writer(), id, now);
+        fail::point("run.before_step_begins");
         persist(ctx.settings.queue.lease(), &self.signals.lost, begun).await?;
+        fail::point("run.after_step_began");
         self.shop
             .ctx
             .bus
@@ -231,7 +236,9 @@ impl<'a> Steps<'a> {
     async fn end(&self, id: StepId, end: StepEnd) -> Result<(), Stop> {
         let (ctx, now) = (&self.shop.ctx, db::now());
         let ended = || step::end(ctx.db.writer(), id, end, now);
+        fail::point("run.before_step_ends");
         persist(ctx.settings.queue.lease(), &self.signals.lost, ended).await?;
+        fail::point("run.after_step_ended");
         self.shop
             .ctx
             .bus

@@ -3,6 +3,7 @@
 use std::io;
 
 use rustix::fs::FileType;
+use slipway_core::fail;
 
 use super::{
     ReleaseError, Releases, Ticket,
@@ -68,6 +69,7 @@ impl Releases {
         }
         let before = previous.map_or_else(|| "-".to_owned(), |previous| previous.to_string());
         self.record(ACTIVATION, &format!("{release} {before}\n"))?;
+        fail::point("run.within_switch");
         self.replace_link(release)
             .map_err(ReleaseError::io(CURRENT))
     }

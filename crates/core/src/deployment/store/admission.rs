@@ -20,6 +20,7 @@ use crate::{
         status::{Status, Transition},
     },
     error::{Error, Result},
+    fail,
     id::{DeploymentId, UserId},
     ports::Entry,
     project::policy::QueuePolicy,
@@ -47,6 +48,7 @@ pub async fn admit(
 ) -> Result<Vec<Result<Admitted>>> {
     let tx = db.begin().await?;
     lock_gate(&tx).await?;
+    fail::point("admission.before_insert");
     let mut batch = Batch {
         tx: &tx,
         limit,
@@ -90,7 +92,9 @@ pub async fn admit(
     batch
         .insert_waiting(requests, &mut plain, &mut answers)
         .await?;
+    fail::point("admission.before_commit");
     tx.commit().await?;
+    fail::point("admission.after_commit");
     answers
         .into_iter()
         .map(|answer| answer.ok_or_else(|| crate::db::broken("a request was left undecided")))
@@ -277,6 +281,7 @@ impl<C: ConnectionTrait> Batch<'_, C> {
         if rows.len() != requests.len() {
             return Err(crate::db::broken("deployments were inserted past the gate"));
         }
+        fail::point("admission.between_inserts");
         let keys: Vec<key::Model> = requests
             .iter()
             .zip(&rows)

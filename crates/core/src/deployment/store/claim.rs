@@ -16,6 +16,7 @@ use crate::{
         status::{Status, Transition, next},
     },
     error::Result,
+    fail,
     id::{DeploymentId, TargetId},
     ports::{Entry, LeaseToken},
     target::entity as target,
@@ -137,7 +138,9 @@ async fn take(db: &Db, row: &Model, by: &Claimant<'_>, now: DateTime<Utc>) -> Re
     if !start(&tx, row, by, fence, now).await? {
         return Ok(Claim::Raced);
     }
+    fail::point("claim.before_commit");
     tx.commit().await?;
+    fail::point("claim.after_commit");
     let won = Entity::find_by_id(row.id).one(db.writer()).await?;
     Ok(won.map_or(Claim::Ended, |row| Claim::Won(Box::new(row))))
 }
