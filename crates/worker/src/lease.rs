@@ -6,10 +6,10 @@
 //! moment the last successful renewal was sent.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -21,12 +21,13 @@ use slipway_core::{
     id::DeploymentId,
     ports::LeaseToken,
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The leases of one worker. Cloning it is cheap.
 #[derive(Clone, Debug)]
 pub struct Keeper {
-    held: Arc<Mutex<HashMap<DeploymentId, Held>>>,
+    held: Arc<Mutex<BTreeMap<DeploymentId, Held>>>,
     lease: Duration,
 }
 
@@ -70,15 +71,21 @@ impl Drop for Lease {
 }
 
 impl Keeper {
+    /// A keeper that nobody runs yet, for leases that last as long as the settings say.
+    #[must_use]
+    pub fn new(ctx: &Ctx) -> Self {
+        Self {
+            held: Arc::default(),
+            lease: ctx.settings.queue.lease(),
+        }
+    }
+
     /// Starts the thread that renews. It ends with `stop`.
     ///
     /// # Errors
     /// When the thread cannot be started.
     pub fn start(ctx: &Ctx, stop: CancellationToken) -> anyhow::Result<Self> {
-        let keeper = Self {
-            held: Arc::default(),
-            lease: ctx.settings.queue.lease(),
-        };
+        let keeper = Self::new(ctx);
         let (own, ctx) = (keeper.clone(), ctx.clone());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -86,12 +93,15 @@ impl Keeper {
             .context("starting the runtime that renews leases")?;
         thread::Builder::new()
             .name("leases".to_owned())
-            .spawn(move || runtime.block_on(stop.run_until_cancelled(own.run(ctx))))
+            .spawn(move || {
+                let connect = || Db::connect(&ctx.settings.database);
+                runtime.block_on(stop.run_until_cancelled(own.run(&ctx, connect)))
+            })
             .context("starting the thread that renews leases")?;
         Ok(keeper)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<DeploymentId, Held>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<DeploymentId, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -120,18 +130,25 @@ impl Keeper {
         }
     }
 
-    /// Renews and gives up side by side: a database that does not answer must not delay the other.
-    async fn run(self, ctx: Ctx) {
-        tokio::join!(self.keep_renewing(&ctx), self.keep_judging());
+    /// Renews and gives up side by side, for ever: a database that does not answer must not delay
+    /// the other. Connections come from `connect`, because the keeper shares none with its worker.
+    pub async fn run<F>(self, ctx: &Ctx, connect: impl Fn() -> F)
+    where
+        F: Future<Output = anyhow::Result<Db>>,
+    {
+        tokio::join!(self.keep_renewing(ctx, connect), self.keep_judging());
     }
 
-    async fn keep_renewing(&self, ctx: &Ctx) {
+    async fn keep_renewing<F>(&self, ctx: &Ctx, connect: impl Fn() -> F)
+    where
+        F: Future<Output = anyhow::Result<Db>>,
+    {
         let tick = self.lease / 30;
         let mut database = None;
         let mut due = Instant::now();
         loop {
             if Instant::now() >= due && !self.lock().is_empty() {
-                if self.renew_all(ctx, &mut database).await {
+                if self.renew_all(ctx, &mut database, &connect).await {
                     due = Instant::now() + self.lease / 3;
                 } else {
                     due = Instant::now() + tick;
@@ -149,7 +166,15 @@ impl Keeper {
     }
 
     /// Renews every lease once; false if that has to be tried again soon.
-    async fn renew_all(&self, ctx: &Ctx, database: &mut Option<Db>) -> bool {
+    async fn renew_all<F>(
+        &self,
+        ctx: &Ctx,
+        database: &mut Option<Db>,
+        connect: impl Fn() -> F,
+    ) -> bool
+    where
+        F: Future<Output = anyhow::Result<Db>>,
+    {
         let sent = Instant::now();
         let leases: Vec<(DeploymentId, LeaseToken)> = self
             .lock()
@@ -160,7 +185,7 @@ impl Keeper {
         let renewal = async {
             let db = match database.take() {
                 Some(db) => db,
-                None => Db::connect(&ctx.settings.database).await?,
+                None => connect().await?,
             };
             fail::point("renew.before_row");
             let renewed = renew(&db, &tokens, self.lease).await?;

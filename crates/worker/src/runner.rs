@@ -1,10 +1,8 @@
 //! The worker's loop: take what may run, run it, say how it ended; drain when told to stop.
+//!
+//! What running one means is behind [`Work`], so that the loop can also be tried in simulated time.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use slipway_core::{
@@ -21,12 +19,15 @@ use slipway_core::{
     ports::{Authority, Claimed, Entry, Event, LeaseToken, QueueError, Received},
     project::policy::RetryPolicy,
 };
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    deploy::{self, Ended, Workshop, persist},
-    lease::{Keeper, Lease},
+    deploy::{Ended, Workshop, persist},
+    lease::{Keeper, Lease, Signals},
 };
 
 /// Longest wait for work without looking again.
@@ -36,10 +37,33 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Wait while everything that may run is running, here or elsewhere.
 const BUSY: Duration = Duration::from_millis(100);
 
+/// What a worker does with a deployment that it has claimed.
+pub trait Work: Clone + Send + Sync + 'static {
+    /// The process's state.
+    fn ctx(&self) -> &Ctx;
+
+    /// The worker's name, fresh at each start.
+    fn name(&self) -> &str;
+
+    /// Cancelled when the worker stops without waiting any longer.
+    fn hand_back(&self) -> &CancellationToken;
+
+    /// Runs it. Answers nothing when it is not ours any more.
+    fn run(&self, row: Model, signals: &Signals) -> impl Future<Output = Option<Ended>> + Send;
+
+    /// Removes what a run that is over has left behind.
+    fn clean_up(&self, row: &Model) -> impl Future<Output = ()> + Send;
+
+    /// Lets a task live beside the caller's.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(task);
+    }
+}
+
 /// One worker.
 #[derive(Clone, Debug)]
-pub struct Runner {
-    shop: Workshop,
+pub struct Runner<W = Workshop> {
+    work: W,
     keeper: Keeper,
     permits: Arc<Semaphore>,
     runs: TaskTracker,
@@ -55,29 +79,32 @@ struct Job {
     lease: Lease,
 }
 
-impl Runner {
+impl<W: Work> Runner<W> {
     /// A worker that runs as many deployments at once as the settings say.
     #[must_use]
-    pub fn new(shop: Workshop, keeper: Keeper) -> Self {
-        let permits = shop.ctx.settings.queue.max_concurrency;
+    pub fn new(work: W, keeper: Keeper) -> Self {
+        let permits = work.ctx().settings.queue.max_concurrency;
         Self {
             permits: Arc::new(Semaphore::new(permits as usize)),
             runs: TaskTracker::new(),
             ended: Arc::default(),
-            shop,
+            work,
             keeper,
         }
     }
 
     fn ctx(&self) -> &Ctx {
-        &self.shop.ctx
+        self.work.ctx()
     }
 
     /// Takes and runs deployments until `stop`, then waits for those that run.
     pub async fn run(&self, stop: &CancellationToken) {
         let listening = CancellationToken::new();
         let _listening = listening.clone().drop_guard();
-        tokio::spawn(listening.run_until_cancelled_owned(self.clone().listen()));
+        let listen = self.clone().listen();
+        self.work.spawn(async move {
+            listening.run_until_cancelled_owned(listen).await;
+        });
         while let Some(Ok(permit)) = stop
             .run_until_cancelled(Arc::clone(&self.permits).acquire_owned())
             .await
@@ -88,9 +115,10 @@ impl Runner {
                 Took::Nothing(wait) => {
                     drop(permit);
                     tokio::select! {
-                        () = self.ctx().queue.wait_for_work(wait) => {}
-                        () = self.ended.notified() => {}
+                        biased;
                         () = stop.cancelled() => {}
+                        () = self.ended.notified() => {}
+                        () = self.ctx().queue.wait_for_work(wait) => {}
                     }
                 }
                 Took::Blocked(pause) => {
@@ -111,15 +139,16 @@ impl Runner {
         let patience = Duration::from_secs(self.ctx().settings.worker.drain_timeout_seconds);
         tracing::info!(running = self.runs.len(), "waiting for running deployments");
         tokio::select! {
+            biased;
             () = self.runs.wait() => return,
             () = tokio::time::sleep(patience) => {}
-            () = self.shop.hand_back.cancelled() => {}
+            () = self.work.hand_back().cancelled() => {}
         }
         tracing::warn!(
             running = self.runs.len(),
             "handing running deployments back"
         );
-        self.shop.hand_back.cancel();
+        self.work.hand_back().cancel();
         self.runs.wait().await;
     }
 
@@ -139,14 +168,15 @@ impl Runner {
             return false;
         };
         if let Took::Job(job) = self.take().await {
-            Box::pin(self.clone().work(*job, permit)).await;
+            Box::pin(self.clone().carry_out(*job, permit)).await;
             return true;
         }
         false
     }
 
     fn start(&self, job: Job, permit: OwnedSemaphorePermit) {
-        self.runs.spawn(self.clone().work(job, permit));
+        let run = self.clone().carry_out(job, permit);
+        self.work.spawn(self.runs.track_future(run));
     }
 
     async fn take(&self) -> Took {
@@ -194,7 +224,7 @@ impl Runner {
         let ctx = self.ctx();
         let lease = ctx.settings.queue.lease();
         let by = Claimant {
-            owner: &self.shop.name,
+            owner: self.work.name(),
             token,
             lease,
         };
@@ -244,10 +274,10 @@ impl Runner {
         Ok(None)
     }
 
-    async fn work(self, job: Job, permit: OwnedSemaphorePermit) {
+    async fn carry_out(self, job: Job, permit: OwnedSemaphorePermit) {
         let ctx = self.ctx();
         ctx.bus.publish(Event::Changed(job.row.id)).await;
-        let run = deploy::run(&self.shop, job.row.clone(), &job.lease.signals);
+        let run = self.work.run(job.row.clone(), &job.lease.signals);
         let ended = match AssertUnwindSafe(run).catch_unwind().await {
             Ok(ended) => ended,
             Err(_panic) => {
@@ -267,7 +297,7 @@ impl Runner {
                 "a run was lost and has stopped"
             ),
         }
-        deploy::clean_up(&self.shop, &job.row).await;
+        self.work.clean_up(&job.row).await;
         drop(permit);
         self.ended.notify_one();
     }

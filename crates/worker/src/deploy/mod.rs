@@ -21,7 +21,7 @@ use slipway_core::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{git::GitStore, lease::Signals};
+use crate::{git::GitStore, lease::Signals, runner::Work};
 pub use environment::INHERITED;
 use log::Journal;
 pub(crate) use persist::persist;
@@ -40,6 +40,28 @@ pub struct Workshop {
     pub base_environment: BTreeMap<String, String>,
     /// Cancelled when the worker stops without waiting any longer.
     pub hand_back: CancellationToken,
+}
+
+impl Work for Workshop {
+    fn ctx(&self) -> &Ctx {
+        &self.ctx
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn hand_back(&self) -> &CancellationToken {
+        &self.hand_back
+    }
+
+    async fn run(&self, row: Model, signals: &Signals) -> Option<Ended> {
+        run(self, row, signals).await
+    }
+
+    async fn clean_up(&self, row: &Model) {
+        clean_up(self, row).await;
+    }
 }
 
 /// Why a run stops before its end.

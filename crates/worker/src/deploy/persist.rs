@@ -1,8 +1,9 @@
 //! Writing down what a run does, although the database may be away for a moment.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use slipway_core::error::Result;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Wait before something is tried again.
