@@ -45,7 +45,7 @@ pub async fn status(db: &Db) -> anyhow::Result<SchemaStatus> {
 }
 
 async fn applied(db: &Db) -> anyhow::Result<Vec<String>> {
-    let manager = slipway_migration::SchemaManager::new(db.reader());
+    let manager = slipway_migration::SchemaManager::new(db.reader().pool()?);
     if !manager.has_table("seaql_migrations").await? {
         return Ok(Vec::new());
     }
@@ -111,7 +111,7 @@ async fn migrate_sqlite(db: &Db, settings: &Database) -> anyhow::Result<()> {
     })
     .await?
     .context("locking the migration lock file")?;
-    Migrator::up(db.writer(), None)
+    Migrator::up(db.writer().pool()?, None)
         .await
         .context("migrating the database")?;
     drop(lock);
@@ -138,7 +138,7 @@ async fn migrate_mysql(db: &Db, settings: &Database) -> anyhow::Result<()> {
     if got != Some(1) {
         bail!("another process has been migrating this database for ten minutes");
     }
-    let outcome = Migrator::up(db.writer(), None)
+    let outcome = Migrator::up(db.writer().pool()?, None)
         .await
         .context("migrating the database");
     let unlock = "SELECT RELEASE_LOCK(CONCAT('slipway.migrate.', LEFT(SHA1(DATABASE()), 16)))";

@@ -187,7 +187,9 @@ async fn a_value_that_does_not_fit_is_refused(rig: Rig) {
 
 async fn every_migration_can_be_taken_back(rig: Rig) {
     use slipway_migration::{Migrator, MigratorTrait as _};
-    Migrator::down(rig.ctx.db.writer(), None).await.unwrap();
+    Migrator::down(rig.ctx.db.writer().pool().unwrap(), None)
+        .await
+        .unwrap();
     let status = schema::status(&rig.ctx.db).await.unwrap();
     assert!(status.applied.is_empty(), "{:?}", status.applied);
     let again = schema::migrate(&rig.ctx.db, &rig.ctx.settings.database).await;

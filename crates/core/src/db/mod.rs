@@ -3,12 +3,13 @@
 //! SQLite gets one writing connection and a pool of reading ones, because a SQLite transaction
 //! that reads and then writes fails when another one wrote in between.
 
+mod connection;
+
 use std::{path::Path, time::Duration};
 
 use anyhow::Context as _;
 use sea_orm::{
-    DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExprTrait as _, RuntimeErr,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
+    ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr, ExprTrait as _, RuntimeErr,
     sea_query::{Expr, SimpleExpr},
 };
 use secrecy::ExposeSecret as _;
@@ -17,6 +18,8 @@ use sqlx::{
     mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+
+pub use connection::{Connection, Relay, RelayTransaction, Transaction};
 
 use crate::{
     error::{Error, Result},
@@ -37,8 +40,8 @@ const MYSQL_SESSION: [&str; 2] = [
 /// The database of one process.
 #[derive(Clone, Debug)]
 pub struct Db {
-    writer: DatabaseConnection,
-    reader: DatabaseConnection,
+    writer: Connection,
+    reader: Connection,
 }
 
 impl Db {
@@ -56,6 +59,15 @@ impl Db {
                 Self::sqlite(path).await
             }
             Dialect::Mysql => Self::mysql(settings).await,
+        }
+    }
+
+    /// The database behind one connection that was made elsewhere, for writing and reading.
+    #[must_use]
+    pub fn over(connection: Connection) -> Self {
+        Self {
+            writer: connection.clone(),
+            reader: connection,
         }
     }
 
@@ -82,8 +94,8 @@ impl Db {
             .await
             .with_context(context)?;
         Ok(Self {
-            writer: writer.into(),
-            reader: reader.into(),
+            writer: Connection::Pool(writer.into()),
+            reader: Connection::Pool(reader.into()),
         })
     }
 
@@ -135,23 +147,19 @@ impl Db {
                     settings.port
                 )
             })?;
-        let connection = DatabaseConnection::from(pool);
-        Ok(Self {
-            writer: connection.clone(),
-            reader: connection,
-        })
+        Ok(Self::over(Connection::Pool(DatabaseConnection::from(pool))))
     }
 
     /// For statements that only read.
     #[must_use]
-    pub fn reader(&self) -> &DatabaseConnection {
+    pub fn reader(&self) -> &Connection {
         &self.reader
     }
 
     /// For single statements that write. Inside a transaction use the transaction: on SQLite this
     /// would wait for itself.
     #[must_use]
-    pub fn writer(&self) -> &DatabaseConnection {
+    pub fn writer(&self) -> &Connection {
         &self.writer
     }
 
@@ -165,13 +173,8 @@ impl Db {
     ///
     /// # Errors
     /// When no connection is to be had.
-    pub async fn begin(&self) -> Result<DatabaseTransaction> {
-        // MySQL ignores the mode; its isolation is set for the whole session.
-        let options = TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        };
-        Ok(self.writer.begin_with_options(options).await?)
+    pub async fn begin(&self) -> Result<Transaction> {
+        Ok(self.writer.begin().await?)
     }
 
     /// Whether the database answers.
