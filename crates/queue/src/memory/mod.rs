@@ -9,4 +9,4 @@ mod queue;
 
 pub use events::MemoryBus;
 pub(crate) use events::{BACKLOG, Listener};
-pub use queue::MemoryQueue;
+pub use queue::{MemoryQueue, Snapshot};

@@ -28,6 +28,10 @@ pub struct MemoryQueue {
     cap: usize,
 }
 
+/// What an index held at some moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot(Index);
+
 impl MemoryQueue {
     /// An index that has lost its data, as an empty Redis has; `cap` is the most it takes unforced.
     #[must_use]
@@ -42,6 +46,17 @@ impl MemoryQueue {
     /// Forgets everything, as a Redis without persistence does when it restarts.
     pub fn wipe(&self) {
         *self.lock() = Index::default();
+    }
+
+    /// What it holds now, to come back to.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot(self.lock().clone())
+    }
+
+    /// Goes back to what it held earlier, as a Redis does that restarts from an old file.
+    pub fn roll_back(&self, earlier: &Snapshot) {
+        *self.lock() = earlier.0.clone();
     }
 
     fn lock(&self) -> MutexGuard<'_, Index> {

@@ -25,14 +25,14 @@ enum State {
     Held(DeploymentId),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Lease {
     token: LeaseToken,
     expires: Instant,
 }
 
 /// Everything the index knows.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     complete: bool,
     rebuild_until: Option<Instant>,
