@@ -6,9 +6,10 @@ mod migrate;
 mod up;
 mod user;
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use slipway_worker::guard;
 
 /// Deployments with an audit trail, a queue and secrets.
 #[derive(Debug, Parser)]
@@ -32,8 +33,19 @@ enum Command {
     Keys(keys::Command),
 }
 
+fn main() -> ExitCode {
+    // The worker within `up` starts this program once more in this part, which needs nothing else.
+    let arguments: Vec<_> = env::args_os().skip(1).collect();
+    if let Some((first, rest)) = arguments.split_first()
+        && first == guard::ARGUMENT
+    {
+        return guard::serve(rest);
+    }
+    command()
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn command() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Up(arguments) => up::run(arguments).await,
         Command::Migrate(arguments) => migrate::run(arguments).await,

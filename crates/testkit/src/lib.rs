@@ -23,7 +23,7 @@ pub use database::{MysqlAccount, TestDatabase, mysql_database, sqlite_database};
 pub use environment::variable;
 pub use git_repo::GitRepo;
 pub use poll::{eventually, eventually_blocking};
-pub use process::{Program, RunningProgram};
+pub use process::{Program, RunningProgram, built};
 pub use redis::RedisServer;
 pub use services::{RedisTls, free_port, mysql_url, redis_tls, redis_url};
 pub use sshd::SshServer;

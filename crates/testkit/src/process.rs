@@ -33,12 +33,7 @@ impl Program {
     /// When it was not built.
     #[must_use]
     pub fn workspace(name: &str) -> Self {
-        let path = built_folder().join(name);
-        assert!(
-            path.exists(),
-            "{name} is not built: run deploy/test.sh, or `cargo build --workspace` first"
-        );
-        Self::new(path)
+        Self::new(built(name))
     }
 
     /// Any program, by path or by name.
@@ -263,6 +258,20 @@ fn read_into(output: &Arc<Captured>, stream: impl Read + Send + 'static) {
         }
         output.update(|state| state.open_streams -= 1);
     });
+}
+
+/// A binary of this workspace, from the folder that this test was built into.
+///
+/// # Panics
+/// When it was not built.
+#[must_use]
+pub fn built(name: &str) -> PathBuf {
+    let path = built_folder().join(name);
+    assert!(
+        path.exists(),
+        "{name} is not built: run deploy/test.sh, or `cargo build --workspace` first"
+    );
+    path
 }
 
 /// The folder that holds the workspace's binaries: test executables lie in `deps` below it.

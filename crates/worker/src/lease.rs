@@ -3,7 +3,7 @@
 //! The keeper has a thread, a runtime and a database connection of its own, so that a busy or stuck
 //! worker still renews. A lease that was lost, or that could not be renewed for two thirds of its
 //! time, is given up here before anybody else may take it: by the monotonic clock, counted from the
-//! moment the last successful renewal was sent.
+//! moment the last successful renewal was sent. The guard ends what does not end by then.
 
 use std::{
     collections::BTreeMap,
@@ -24,9 +24,12 @@ use slipway_core::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::guard::{Guard, Run};
+
 /// The leases of one worker. Cloning it is cheap.
 #[derive(Clone, Debug)]
 pub struct Keeper {
+    guard: Guard,
     held: Arc<Mutex<BTreeMap<DeploymentId, Held>>>,
     lease: Duration,
 }
@@ -45,6 +48,8 @@ pub struct Signals {
     pub lost: CancellationToken,
     /// Somebody wants the deployment to stop.
     pub cancelled: CancellationToken,
+    /// What the guard ends when this process does not.
+    pub run: Run,
 }
 
 /// One lease; dropping it ends its renewal.
@@ -75,17 +80,21 @@ impl Keeper {
     #[must_use]
     pub fn new(ctx: &Ctx) -> Self {
         Self {
+            guard: Guard::none(),
             held: Arc::default(),
             lease: ctx.settings.queue.lease(),
         }
     }
 
-    /// Starts the thread that renews. It ends with `stop`.
+    /// Starts the thread that renews, and tells the guard of it. It ends with `stop`.
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(ctx: &Ctx, stop: CancellationToken) -> anyhow::Result<Self> {
-        let keeper = Self::new(ctx);
+    pub fn start(ctx: &Ctx, guard: Guard, stop: CancellationToken) -> anyhow::Result<Self> {
+        let keeper = Self {
+            guard,
+            ..Self::new(ctx)
+        };
         let (own, ctx) = (keeper.clone(), ctx.clone());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -108,7 +117,10 @@ impl Keeper {
     /// Begins to renew the lease of a deployment that was claimed at `claimed`.
     #[must_use]
     pub fn keep(&self, id: DeploymentId, token: LeaseToken, claimed: Instant) -> Lease {
-        let signals = Signals::default();
+        let signals = Signals {
+            run: self.guard.run(claimed.elapsed()),
+            ..Signals::default()
+        };
         let held = Held {
             token: token.clone(),
             signals: signals.clone(),
@@ -224,11 +236,16 @@ impl Keeper {
             match renewed.iter().find(|renewed| renewed.id == *id) {
                 Some(renewed) => {
                     own.renewed = sent;
+                    own.signals.run.renewed(sent.elapsed());
                     if renewed.cancel {
                         own.signals.cancelled.cancel();
                     }
                 }
-                None => own.signals.lost.cancel(),
+                // Another worker may be at it already: no time for a request to end.
+                None => {
+                    own.signals.lost.cancel();
+                    own.signals.run.lost();
+                }
             }
         }
     }
@@ -257,6 +274,7 @@ mod tests {
 
     fn keeper() -> Keeper {
         Keeper {
+            guard: Guard::none(),
             held: Arc::default(),
             lease: LEASE,
         }
@@ -287,7 +305,9 @@ mod tests {
         let renewed = [(ids[0], false), (ids[1], true)].map(|(id, cancel)| Renewed { id, cancel });
         keeper.take_in(&asked, &renewed, now);
         let said = leases.map(|lease| {
-            let Signals { lost, cancelled } = &lease.signals;
+            let Signals {
+                lost, cancelled, ..
+            } = &lease.signals;
             (lost.is_cancelled(), cancelled.is_cancelled())
         });
         assert_eq!(said, [(false, false), (false, true), (true, false)]);

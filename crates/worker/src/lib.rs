@@ -6,6 +6,7 @@
 pub mod deploy;
 pub mod exec;
 pub mod git;
+pub mod guard;
 pub mod health;
 pub mod lease;
 pub mod output;

@@ -1,10 +1,11 @@
 //! `slipway-worker`: runs deployments; as many of them as wanted, on any number of machines.
 
-use std::path::PathBuf;
+use std::{env, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::Parser;
 use slipway_core::{recovery::duties::Duties, start, telemetry};
+use slipway_worker::guard;
 
 /// Slipway's worker.
 #[derive(Debug, Parser)]
@@ -15,8 +16,19 @@ struct Arguments {
     config: Option<PathBuf>,
 }
 
+fn main() -> anyhow::Result<ExitCode> {
+    // The worker starts itself once more in this part, which needs nothing of what follows.
+    let arguments: Vec<_> = env::args_os().skip(1).collect();
+    if let Some((first, rest)) = arguments.split_first()
+        && first == guard::ARGUMENT
+    {
+        return Ok(guard::serve(rest));
+    }
+    worker().map(|()| ExitCode::SUCCESS)
+}
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn worker() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let settings = start::settings(arguments.config)?;
     start::harden()?;
@@ -35,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
     let (stop, now) = start::signals()?;
     tracing::info!("ready for deployments");
     let duties = Duties::start(&ctx).await;
-    let served = slipway_worker::start::serve(&ctx, stop, now).await;
+    let served = slipway_worker::start::serve(&ctx, guard::Program::own(), stop, now).await;
     duties.end().await;
     served
 }

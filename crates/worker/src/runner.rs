@@ -48,6 +48,11 @@ pub trait Work: Clone + Send + Sync + 'static {
     /// Cancelled when the worker stops without waiting any longer.
     fn hand_back(&self) -> &CancellationToken;
 
+    /// Waits until deployments may be started.
+    fn ready(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
     /// Runs it. Answers nothing when it is not ours any more.
     fn run(&self, row: Model, signals: &Signals) -> impl Future<Output = Option<Ended>> + Send;
 
@@ -93,6 +98,12 @@ impl<W: Work> Runner<W> {
         }
     }
 
+    /// What it does with a deployment.
+    #[must_use]
+    pub fn work(&self) -> &W {
+        &self.work
+    }
+
     fn ctx(&self) -> &Ctx {
         self.work.ctx()
     }
@@ -109,6 +120,10 @@ impl<W: Work> Runner<W> {
             .run_until_cancelled(Arc::clone(&self.permits).acquire_owned())
             .await
         {
+            // Nothing is started that nobody would end.
+            if stop.run_until_cancelled(self.work.ready()).await.is_none() {
+                break;
+            }
             match self.take().await {
                 Took::Job(job) => self.start(*job, permit),
                 Took::Again => drop(permit),

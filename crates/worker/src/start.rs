@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     deploy::{INHERITED, Workshop},
     git::{GitStore, Options},
+    guard::{Guard, Program},
     lease::Keeper,
     runner::Runner,
 };
@@ -26,12 +27,14 @@ const GIT_ENVIRONMENT: [&str; 6] = [
     "SSL_CERT_FILE",
 ];
 
-/// A worker that is ready to run. `stop` ends its lease keeper; `hand_back` makes its runs stop.
+/// A worker that is ready to run, with `guard` as its guard's program. `stop` ends its lease keeper;
+/// `hand_back` makes its runs stop.
 ///
 /// # Errors
-/// When its folder cannot be used, or a thread cannot be started.
+/// When its folder cannot be used, or its guard or a thread cannot be started.
 pub fn prepare(
     ctx: &Ctx,
+    guard: Program,
     stop: CancellationToken,
     hand_back: CancellationToken,
 ) -> anyhow::Result<Runner> {
@@ -51,7 +54,10 @@ pub fn prepare(
         environment: inherited(&GIT_ENVIRONMENT),
         ..Options::default()
     };
+    let guard = Guard::start(guard, ctx.settings.queue.lease(), None)?;
+    let keeper = Keeper::start(ctx, guard.clone(), stop)?;
     let shop = Workshop {
+        guard,
         git: GitStore::new(dir, options)
             .with_context(|| format!("preparing the worker's folder {}", dir.display()))?,
         name: name()?,
@@ -59,7 +65,7 @@ pub fn prepare(
         hand_back,
         ctx: ctx.clone(),
     };
-    Ok(Runner::new(shop, Keeper::start(ctx, stop)?))
+    Ok(Runner::new(shop, keeper))
 }
 
 /// The host's name and something random: a name that is used twice could not be told from the one
@@ -81,13 +87,14 @@ fn name() -> anyhow::Result<String> {
 /// When the worker cannot start.
 pub async fn serve(
     ctx: &Ctx,
+    guard: Program,
     stop: CancellationToken,
     now: CancellationToken,
 ) -> anyhow::Result<()> {
     // Leases go on while running deployments are waited for.
     let over = CancellationToken::new();
     let _over = over.clone().drop_guard();
-    let runner = prepare(ctx, over.clone(), now)?;
+    let runner = prepare(ctx, guard, over.clone(), now)?;
     sweep(ctx).await;
     // Without a service manager there is nobody to tell.
     let _no_manager = sd_notify::notify(&[NotifyState::Ready]);

@@ -16,8 +16,7 @@ use slipway_core::{
     target::{self, entity::TargetKind, service::NewTarget, strategy::Strategy},
     vault::{self, key::MasterKey, service::SecretInput},
 };
-use slipway_worker::exec::{self, Captured, Command, Limits, Outcome};
-use tokio_util::sync::CancellationToken;
+use slipway_worker::exec::{self, Captured, Command, Limits, Outcome, Scope};
 
 use crate::data::DataFolder;
 
@@ -172,7 +171,7 @@ async fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<()> {
         .env("GIT_COMMITTER_EMAIL", "demo@localhost");
     let mut output = Captured::new(4096);
     let limits = Limits::new(Duration::from_secs(30));
-    let outcome = exec::run(&command, &limits, &CancellationToken::new(), &mut output).await;
+    let outcome = exec::run(&command, &limits, &Scope::default(), &mut output).await;
     if outcome == Outcome::Exited(0) {
         return Ok(());
     }

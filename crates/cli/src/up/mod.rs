@@ -12,6 +12,7 @@ use slipway_core::{
     account::first_admin::FirstAdmin, ctx::Ctx, db::Db, recovery::duties::Duties, schema,
     settings::Settings, start, telemetry,
 };
+use slipway_worker::guard::Program;
 use tokio_util::sync::CancellationToken;
 
 use crate::data::DataFolder;
@@ -59,7 +60,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let worker_stop = CancellationToken::new();
     let worker = {
         let (ctx, stop) = (ctx.clone(), worker_stop.clone());
-        tokio::spawn(async move { slipway_worker::start::serve(&ctx, stop, now).await })
+        tokio::spawn(
+            async move { slipway_worker::start::serve(&ctx, Program::own(), stop, now).await },
+        )
     };
     if arguments.demo
         && let Some(id) = demo::ensure(&ctx, &folder).await?

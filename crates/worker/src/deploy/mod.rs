@@ -21,7 +21,7 @@ use slipway_core::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{git::GitStore, lease::Signals, runner::Work};
+use crate::{exec::Scope, git::GitStore, guard::Guard, lease::Signals, runner::Work};
 pub use environment::INHERITED;
 use log::Journal;
 pub(crate) use persist::persist;
@@ -32,6 +32,8 @@ use steps::Steps;
 pub struct Workshop {
     /// The process's state.
     pub ctx: Ctx,
+    /// Ends what runs when this process cannot.
+    pub guard: Guard,
     /// Mirrors and checkouts.
     pub git: GitStore,
     /// The worker's name.
@@ -53,6 +55,10 @@ impl Work for Workshop {
 
     fn hand_back(&self) -> &CancellationToken {
         &self.hand_back
+    }
+
+    async fn ready(&self) {
+        self.guard.ready().await;
     }
 
     async fn run(&self, row: Model, signals: &Signals) -> Option<Ended> {
@@ -156,12 +162,13 @@ pub async fn run(shop: &Workshop, row: Model, signals: &Signals) -> Option<Ended
 fn halt(shop: &Workshop, signals: &Signals) -> CancellationToken {
     let halt = CancellationToken::new();
     let (lost, cancelled) = (signals.lost.clone(), signals.cancelled.clone());
-    let (hand_back, token) = (shop.hand_back.clone(), halt.clone());
+    let (hand_back, token, guard) = (shop.hand_back.clone(), halt.clone(), shop.guard.clone());
     tokio::spawn(async move {
         tokio::select! {
             () = lost.cancelled() => {}
             () = cancelled.cancelled() => {}
             () = hand_back.cancelled() => {}
+            () = guard.missing() => {}
             // The run is over.
             () = token.cancelled() => {}
         }
@@ -186,8 +193,12 @@ async fn carry_out(
     fail::point("run.before_journal");
     let journal = Journal::open(shop, assignment, signals).await?;
     journal.note(&greeting(shop, assignment)).await;
+    let scope = Scope {
+        cancel: halt.clone(),
+        run: signals.run.clone(),
+    };
     let outcome = async {
-        let mut steps = Steps::plan(shop, assignment, &journal, (halt, signals)).await?;
+        let mut steps = Steps::plan(shop, assignment, &journal, (&scope, signals)).await?;
         let source = source::check_out(&mut steps).await?;
         steps.build(source.as_ref()).await?;
         rollout::roll_out(&mut steps, source.as_ref()).await

@@ -106,7 +106,7 @@ async fn go_live(
         switch(steps, releases, ticket).await?
     } else {
         let (shop, journal) = (steps.shop, steps.journal);
-        let (halt, signals, row) = (steps.halt, steps.signals, &assignment.row);
+        let (halt, signals, row) = (&steps.scope.cancel, steps.signals, &assignment.row);
         let own = Arc::clone(releases);
         steps
             .own(async move {
@@ -177,7 +177,7 @@ async fn prove(steps: &mut Steps<'_>, place: Place<'_>) -> Result<(), Stop> {
     let Some(health) = &pipeline.health else {
         return Ok(());
     };
-    let (halt, journal) = (steps.halt, steps.journal);
+    let (halt, journal) = (&steps.scope.cancel, steps.journal);
     steps
         .own(async {
             match check(health).run(halt).await {

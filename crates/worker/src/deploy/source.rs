@@ -10,10 +10,10 @@ use slipway_core::{
     },
     ports::Event,
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{Stop, Workshop, persist, steps::Steps};
 use crate::{
+    exec::Scope,
     git::{GitError, Remote, Request},
     lease::Signals,
 };
@@ -33,7 +33,7 @@ pub(super) struct Source {
 /// Fetches and checks out the commit, and writes down what the run is made of. A pipeline that
 /// ships nothing needs no commit.
 pub(super) async fn check_out(steps: &mut Steps<'_>) -> Result<Option<Source>, Stop> {
-    let (shop, assignment, halt) = (steps.shop, steps.assignment, steps.halt);
+    let (shop, assignment, scope) = (steps.shop, steps.assignment, steps.scope);
     let pipeline =
         serde_json::to_string(&assignment.pipeline).map_err(slipway_core::error::Error::from)?;
     let mut snapshot = Snapshot {
@@ -63,7 +63,7 @@ pub(super) async fn check_out(steps: &mut Steps<'_>) -> Result<Option<Source>, S
             };
             let checkout = shop
                 .git
-                .checkout(request, halt)
+                .checkout(request, scope)
                 .await
                 .map_err(|error| explain(&error))?;
             journal
@@ -74,7 +74,7 @@ pub(super) async fn check_out(steps: &mut Steps<'_>) -> Result<Option<Source>, S
             snapshot.commit_author = Some(short(&journal.masked(&checkout.author_name)));
             record(shop, assignment, signals, &snapshot).await?;
             Ok(Source {
-                changed: changed_files(steps.shop, assignment, &checkout.commit, halt).await?,
+                changed: changed_files(steps.shop, assignment, &checkout.commit, scope).await?,
                 path: checkout.path,
                 commit: checkout.commit,
                 branch: checkout.branch,
@@ -109,14 +109,14 @@ async fn changed_files(
     shop: &Workshop,
     assignment: &Assignment,
     commit: &str,
-    halt: &CancellationToken,
+    scope: &Scope,
 ) -> Result<Option<Vec<String>>, Stop> {
     if assignment.pipeline.steps().all(|step| step.when.is_none()) {
         return Ok(None);
     }
     let between = (assignment.previous_commit.as_deref(), commit);
     let project = assignment.project.id.0;
-    let files = shop.git.changed_files(project, between, halt).await;
+    let files = shop.git.changed_files(project, between, scope).await;
     files.map(Some).map_err(|error| explain(&error))
 }
 

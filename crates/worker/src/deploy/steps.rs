@@ -15,11 +15,10 @@ use slipway_core::{
     pipeline::{Facts, OnFailure, Step},
     ports::Event,
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{Stop, Workshop, environment, log::Journal, persist, source::Source};
 use crate::{
-    exec::{self, Limits, Outcome},
+    exec::{self, Limits, Outcome, Scope},
     lease::Signals,
 };
 
@@ -31,7 +30,7 @@ pub(super) struct Steps<'a> {
     pub(super) shop: &'a Workshop,
     pub(super) assignment: &'a Assignment,
     pub(super) journal: &'a Journal,
-    pub(super) halt: &'a CancellationToken,
+    pub(super) scope: &'a Scope,
     pub(super) signals: &'a Signals,
     rows: vec::IntoIter<StepId>,
 }
@@ -50,9 +49,9 @@ impl<'a> Steps<'a> {
         shop: &'a Workshop,
         assignment: &'a Assignment,
         journal: &'a Journal,
-        control: (&'a CancellationToken, &'a Signals),
+        control: (&'a Scope, &'a Signals),
     ) -> Result<Self, Stop> {
-        let (halt, signals) = control;
+        let (scope, signals) = control;
         let row = &assignment.row;
         let run = RunKey {
             deployment: row.id,
@@ -72,7 +71,7 @@ impl<'a> Steps<'a> {
             shop,
             assignment,
             journal,
-            halt,
+            scope,
             signals,
             rows: rows.into_iter(),
         })
@@ -158,7 +157,7 @@ impl<'a> Steps<'a> {
 
     async fn command(&mut self, step: &Step, place: Place<'_>) -> Result<(), Stop> {
         let id = self.next()?;
-        if self.halt.is_cancelled() {
+        if self.scope.cancel.is_cancelled() {
             return Err(Stop::Halted);
         }
         match self.is_wanted(step, place.source) {
@@ -196,7 +195,7 @@ impl<'a> Steps<'a> {
             idle_timeout: step.idle_timeout,
             ..Limits::new(step.timeout)
         };
-        let outcome = exec::run(&command, &limits, self.halt, &mut sink).await;
+        let outcome = exec::run(&command, &limits, self.scope, &mut sink).await;
         self.journal.end_step().await;
         self.end(id, step_end(&outcome)).await?;
         verdict(step, outcome)

@@ -7,8 +7,7 @@
 mod command;
 mod output;
 mod process;
-mod sweep;
-mod watcher;
+pub(crate) mod sweep;
 
 use std::{pin::pin, time::Duration};
 
@@ -18,7 +17,9 @@ use tokio_util::sync::CancellationToken;
 pub use command::Command;
 pub use output::{Captured, Sink};
 
+use crate::guard;
 use output::{Pump, alongside};
+use sweep::Mark;
 
 /// How long a command may take, and how patiently it is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,15 @@ impl Limits {
     }
 }
 
+/// What a command is part of: who may stop it, and the run that the guard ends when nobody else can.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Stops it.
+    pub cancel: CancellationToken,
+    /// The run that it belongs to.
+    pub run: guard::Run,
+}
+
 /// How a command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -57,7 +67,7 @@ pub enum Outcome {
     TimedOut,
     /// Stopped: it printed nothing for too long.
     IdleTimedOut,
-    /// Stopped because the caller asked for it.
+    /// Stopped because the caller asked for it, or the guard because its run is not ours any more.
     Cancelled,
     /// It never ran, for this reason.
     NotStarted(String),
@@ -67,21 +77,34 @@ pub enum Outcome {
 ///
 /// Standard output and standard error share one pipe, so the sink sees them in the order they
 /// were written. When the command has ended by itself, what is left of its process group is
-/// killed; a process that has to outlive it starts its own session. When it is stopped, by
-/// `cancel`, by a limit or because this future is dropped, those sessions end too.
+/// killed; a process that has to outlive it starts its own session. When it is stopped, by its
+/// scope, by a limit or because this future is dropped, those sessions end too.
+///
+/// It waits for the guard: nothing is started that nobody would end.
 ///
 /// The time in which `sink` makes the command wait does not count as silence.
 pub async fn run(
     command: &Command,
     limits: &Limits,
-    cancel: &CancellationToken,
+    scope: &Scope,
     sink: &mut impl Sink,
 ) -> Outcome {
-    if cancel.is_cancelled() {
+    let Scope { cancel, run } = scope;
+    let mark = match Mark::random() {
+        Ok(mark) => mark,
+        Err(error) => return Outcome::NotStarted(error.to_string()),
+    };
+    let mut deadline = pin!(tokio::time::sleep(limits.timeout));
+    let watched = tokio::select! {
+        biased;
+        () = cancel.cancelled() => return Outcome::Cancelled,
+        watched = run.begin(mark.value()) => watched,
+        () = &mut deadline => return Outcome::TimedOut,
+    };
+    if run.is_over() {
         return Outcome::Cancelled;
     }
-    let mut deadline = pin!(tokio::time::sleep(limits.timeout));
-    let (mut running, reader) = match process::start(command) {
+    let (mut running, reader) = match process::start(command, mark, watched) {
         Ok(started) => started,
         Err(reason) => return Outcome::NotStarted(reason),
     };
@@ -108,7 +131,9 @@ pub async fn run(
                 () = cancel.cancelled() => {}
                 () = &mut deadline => {}
             }
-            return running.reap().await;
+            let outcome = running.reap().await;
+            // The guard may have ended it, and then this is not the command's own failure.
+            return if run.is_over() && outcome != Outcome::Exited(0) { Outcome::Cancelled } else { outcome };
         }
     };
     alongside(pump.as_mut(), running.terminate(limits.kill_grace)).await;

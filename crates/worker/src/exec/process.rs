@@ -18,7 +18,11 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Command, Outcome, sweep, watcher::Watcher};
+use super::{
+    Command, Outcome,
+    sweep::{self, Mark},
+};
+use crate::guard::Watched;
 
 /// How often a group that was asked to end is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -33,13 +37,18 @@ pub(super) struct Running {
     /// Becomes readable when the leader ends, and does not reap it: as long as it is not reaped,
     /// its id, which is also the group's, cannot be given to another process.
     ended: AsyncFd<OwnedFd>,
-    mark: sweep::Mark,
+    mark: Mark,
     reaped: bool,
-    _watcher: Watcher,
+    /// The last to be dropped: until then the guard kills what is left.
+    _watched: Watched,
 }
 
-/// Starts a command, with one pipe for both of its output streams.
-pub(super) fn start(command: &Command) -> Result<(Running, Receiver), String> {
+/// Starts a command that the guard knows by this mark, with one pipe for both of its output streams.
+pub(super) fn start(
+    command: &Command,
+    mark: Mark,
+    watched: Watched,
+) -> Result<(Running, Receiver), String> {
     if let Some(dir) = command.working_dir().filter(|dir| !dir.is_dir()) {
         return Err(format!(
             "the working directory {} does not exist",
@@ -52,8 +61,6 @@ pub(super) fn start(command: &Command) -> Result<(Running, Receiver), String> {
             command.program().to_string_lossy()
         )
     };
-    let mark = sweep::Mark::random().map_err(|error| failed(error.into()))?;
-    let mut watcher = Watcher::start(&mark).map_err(failed)?;
     let (reader, writer) = std::io::pipe().map_err(failed)?;
     let mut prepared = command.to_std();
     prepared
@@ -76,8 +83,8 @@ pub(super) fn start(command: &Command) -> Result<(Running, Receiver), String> {
         .id()
         .and_then(|id| Pid::from_raw(id.cast_signed()))
         .ok_or_else(|| "the new process has no id".to_owned())?;
-    let prepared = watcher.watch(group).and_then(|()| watch_end(group));
-    match prepared {
+    watched.started(group);
+    match watch_end(group) {
         Ok(ended) => Ok((
             Running {
                 child,
@@ -85,7 +92,7 @@ pub(super) fn start(command: &Command) -> Result<(Running, Receiver), String> {
                 ended,
                 mark,
                 reaped: false,
-                _watcher: watcher,
+                _watched: watched,
             },
             reader,
         )),

@@ -4,9 +4,12 @@
 //! with. One that also replaces its environment is not found; such a process hides on purpose,
 //! and keeping those in needs a container, not a sweep.
 
-use std::{fs, io, thread, time::Duration};
+use std::{collections::HashSet, fs, io, os::fd::OwnedFd, thread, time::Duration};
 
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, getppid, kill_process_group},
+};
 
 /// The environment variable that marks everything one command has started.
 pub(super) const MARK_NAME: &str = "SLIPWAY_RUN";
@@ -17,7 +20,7 @@ const ROUNDS_MAX: u32 = 200;
 /// Between rounds, so that killed processes can go.
 const ROUND_PAUSE: Duration = Duration::from_millis(5);
 
-/// The random value that tells one run from every other.
+/// The random value that tells one command's processes from every other's.
 #[derive(Clone)]
 pub(super) struct Mark(String);
 
@@ -40,51 +43,112 @@ impl Mark {
     }
 
     /// Kills every marked process.
-    ///
-    /// Two empty rounds are asked for: a process in the middle of `exec` has no environment to read.
     pub(super) fn clear_now(&self) {
-        let mut empty_rounds = 0;
-        for _ in 0..ROUNDS_MAX {
-            empty_rounds = if self.kill_all() == 0 {
-                empty_rounds + 1
-            } else {
-                0
-            };
-            if empty_rounds == 2 {
-                return;
-            }
-            thread::sleep(ROUND_PAUSE);
+        clear_all(&HashSet::from([self.value()]), &[]);
+    }
+}
+
+/// Kills every process that carries one of these marks, and what shares one of these groups with
+/// such a process. Answers how many carried one.
+///
+/// Two empty rounds are asked for: a process in the middle of `exec` has no environment to read.
+pub(crate) fn clear_all(marks: &HashSet<&str>, groups: &[&Leader]) -> usize {
+    let (mut empty_rounds, mut killed) = (0, 0);
+    for _ in 0..ROUNDS_MAX {
+        let now = process_ids()
+            .filter(|&pid| kill_if_marked(pid, marks, groups))
+            .count();
+        killed += now;
+        empty_rounds = if now == 0 { empty_rounds + 1 } else { 0 };
+        if empty_rounds == 2 {
+            return killed;
         }
-        tracing::warn!(
-            rounds = ROUNDS_MAX,
-            "processes of a stopped command are still alive"
-        );
+        thread::sleep(ROUND_PAUSE);
+    }
+    tracing::warn!(
+        rounds = ROUNDS_MAX,
+        "processes of a stopped command are still alive"
+    );
+    killed
+}
+
+/// The handle is taken before the environment is read, so the signal cannot reach a process
+/// that got the same id in between.
+fn kill_if_marked(pid: Pid, marks: &HashSet<&str>, groups: &[&Leader]) -> bool {
+    let Ok(handle) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else {
+        return false;
+    };
+    if !mark_of(pid).is_some_and(|mark| marks.contains(mark.as_str())) {
+        return false;
+    }
+    // As long as a marked process is in the group, the group is still the one that was started.
+    for leader in groups {
+        if runs_in(pid, &leader.group.as_raw_nonzero().to_string()).unwrap_or(false) {
+            let _already_gone = kill_process_group(leader.group, Signal::KILL);
+        }
+    }
+    rustix::process::pidfd_send_signal(handle, Signal::KILL).is_ok()
+}
+
+fn mark_of(pid: Pid) -> Option<String> {
+    let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).ok()?;
+    let text = environment.split(|&byte| byte == 0).find_map(|entry| {
+        let value = entry.strip_prefix(MARK_NAME.as_bytes())?;
+        value.strip_prefix(b"=")
+    })?;
+    String::from_utf8(text.to_vec()).ok()
+}
+
+/// The first process of a command, which leads its group, held so that no other process that is
+/// given its id later is taken for it.
+#[derive(Debug)]
+pub(crate) struct Leader {
+    group: Pid,
+    /// None when it had ended before it could be held.
+    handle: Option<OwnedFd>,
+}
+
+impl Leader {
+    /// Holds a process that carries this mark, or is a child of this process's own parent.
+    pub(crate) fn new(group: Pid, mark: &str) -> Self {
+        let handle = rustix::process::pidfd_open(group, PidfdFlags::empty()).ok();
+        let is_it = || {
+            mark_of(group).is_some_and(|own| own == mark)
+                || getppid().is_some() && parent_of(group).ok().flatten() == getppid()
+        };
+        Self {
+            group,
+            handle: handle.filter(|_| is_it()),
+        }
     }
 
-    fn kill_all(&self) -> usize {
-        process_ids()
-            .filter(|&pid| self.kill_if_marked(pid))
-            .count()
+    /// Kills its group if it still runs itself; says whether it did. A group whose leader has ended
+    /// is recognised by its other members, in [`clear_all`].
+    pub(crate) fn kill_group(&self) -> bool {
+        let Some(handle) = &self.handle else {
+            return false;
+        };
+        // Readable once it has ended.
+        let mut fds = [PollFd::new(handle, PollFlags::IN)];
+        let ended = poll(&mut fds, Some(&Timespec::default())) != Ok(0);
+        !ended && kill_process_group(self.group, Signal::KILL).is_ok()
     }
+}
 
-    /// The handle is taken before the environment is read, so the signal cannot reach a process
-    /// that got the same id in between.
-    fn kill_if_marked(&self, pid: Pid) -> bool {
-        let Ok(handle) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else {
-            return false;
-        };
-        let Ok(environment) = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())) else {
-            return false;
-        };
-        let entry = format!("{MARK_NAME}={}", self.0);
-        if !environment
-            .split(|&byte| byte == 0)
-            .any(|line| line == entry.as_bytes())
-        {
-            return false;
-        }
-        rustix::process::pidfd_send_signal(handle, Signal::KILL).is_ok()
-    }
+fn parent_of(pid: Pid) -> io::Result<Option<Pid>> {
+    let parent = stat_fields(pid)?
+        .nth(1)
+        .and_then(|field| field.parse().ok());
+    Ok(parent.and_then(Pid::from_raw))
+}
+
+/// State, parent, group and so on. The name before them may hold anything, brackets too.
+fn stat_fields(pid: Pid) -> io::Result<impl Iterator<Item = String>> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()))?;
+    let fields = stat.rsplit_once(") ").map(|(_, fields)| fields.to_owned());
+    let fields = fields.unwrap_or_default();
+    let fields: Vec<String> = fields.split(' ').map(str::to_owned).collect();
+    Ok(fields.into_iter())
 }
 
 /// Whether a process group has a member that still runs.
@@ -96,14 +160,9 @@ pub(super) fn group_is_alive(group: Pid) -> bool {
 }
 
 fn runs_in(pid: Pid, group: &str) -> io::Result<bool> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()))?;
-    // `id (name) state parent group ..`, where the name may hold anything, brackets too.
-    let Some((_, fields)) = stat.rsplit_once(") ") else {
-        return Ok(false);
-    };
-    let mut fields = fields.split(' ');
+    let mut fields = stat_fields(pid)?;
     let state = fields.next().unwrap_or_default();
-    Ok(fields.nth(1) == Some(group) && !matches!(state, "Z" | "X"))
+    Ok(fields.nth(1).as_deref() == Some(group) && !matches!(state.as_str(), "Z" | "X"))
 }
 
 fn process_ids() -> impl Iterator<Item = Pid> {

@@ -25,7 +25,7 @@ fn limits() -> Limits {
 
 async fn finish(command: Command, limits: Limits) -> (Outcome, String) {
     let mut captured = Captured::new(64 * 1024 * 1024);
-    let outcome = run(&command, &limits, &CancellationToken::new(), &mut captured).await;
+    let outcome = run(&command, &limits, &Scope::default(), &mut captured).await;
     (outcome, captured.text())
 }
 
@@ -53,11 +53,11 @@ async fn cancel_when_ready(script: &str, limits: Limits) -> (Outcome, String) {
         seen: String::new(),
         ready: Some(sender),
     };
-    let cancel = CancellationToken::new();
+    let scope = Scope::default();
     let command = sh(script);
-    let (outcome, ()) = tokio::join!(run(&command, &limits, &cancel, &mut sink), async {
+    let (outcome, ()) = tokio::join!(run(&command, &limits, &scope, &mut sink), async {
         receiver.await.expect("the script gets ready");
-        cancel.cancel();
+        scope.cancel.cancel();
     });
     (outcome, sink.seen)
 }
@@ -122,10 +122,10 @@ async fn missing_working_directory_is_named() {
 #[tokio::test]
 async fn command_is_not_started_once_cancelled() {
     let dir = tempfile::tempdir().unwrap();
-    let cancel = CancellationToken::new();
-    cancel.cancel();
+    let scope = Scope::default();
+    scope.cancel.cancel();
     let command = sh("touch started").dir(dir.path());
-    let outcome = run(&command, &limits(), &cancel, &mut Captured::new(1000)).await;
+    let outcome = run(&command, &limits(), &scope, &mut Captured::new(1000)).await;
     assert_eq!(outcome, Outcome::Cancelled);
     assert!(!dir.path().join("started").exists());
 }
@@ -199,8 +199,8 @@ async fn last_output_arrives_however_slow_the_sink_is() {
         drain_grace: Duration::ZERO,
         ..limits()
     };
-    let cancel = CancellationToken::new();
-    let (outcome, ()) = tokio::join!(run(&command, &limits, &cancel, &mut sink), async {
+    let scope = Scope::default();
+    let (outcome, ()) = tokio::join!(run(&command, &limits, &scope, &mut sink), async {
         eventually("the command ends", || ended.exists()).await;
         open.send(()).unwrap();
     });
@@ -217,14 +217,14 @@ async fn sink_that_never_returns_does_not_keep_a_cancelled_run() {
     };
     let dir = tempfile::tempdir().unwrap();
     let ended = dir.path().join("ended");
-    let (command, cancel) = (
+    let (command, scope) = (
         sh("echo one; touch ended").dir(dir.path()),
-        CancellationToken::new(),
+        Scope::default(),
     );
     let limits = limits();
-    tokio::join!(run(&command, &limits, &cancel, &mut sink), async {
+    tokio::join!(run(&command, &limits, &scope, &mut sink), async {
         eventually("the command ends", || ended.exists()).await;
-        cancel.cancel();
+        scope.cancel.cancel();
     });
 }
 
@@ -290,14 +290,8 @@ async fn sink_that_makes_the_command_wait_is_not_silence() {
     };
     // More than a pipe holds, so the command cannot end before the sink has come back.
     let command = sh("seq 100000");
-    let cancel = CancellationToken::new();
-    let outcome = run(
-        &command,
-        &limits,
-        &cancel,
-        &mut Slow(Some(idle_timeout * 3)),
-    )
-    .await;
+    let scope = Scope::default();
+    let outcome = run(&command, &limits, &scope, &mut Slow(Some(idle_timeout * 3))).await;
     assert_eq!(outcome, Outcome::Exited(0));
 }
 
@@ -364,10 +358,10 @@ async fn dropped_run_leaves_no_process() {
         seen: String::new(),
         ready: Some(sender),
     };
-    let (command, cancel) = (sh(&script), CancellationToken::new());
+    let (command, scope) = (sh(&script), Scope::default());
     let limits = limits();
     tokio::select! {
-        outcome = run(&command, &limits, &cancel, &mut sink) => panic!("ended: {outcome:?}"),
+        outcome = run(&command, &limits, &scope, &mut sink) => panic!("ended: {outcome:?}"),
         ready = receiver => ready.unwrap(),
     }
     for pid in pids_in(dir.path(), &["plain", "session"]) {

@@ -8,14 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tokio_util::sync::CancellationToken;
-
 use super::{
     GitError, Options, Remote,
     command::{Commands, LOCAL_CONFIG, LOCAL_CONFIG_NAME},
     mirror::{Mirror, failed, remove_tree},
     run::{ask, is_so, transfer},
 };
+use crate::exec::Scope;
 
 /// The repositories of one worker.
 #[derive(Clone, Debug)]
@@ -98,13 +97,13 @@ impl GitStore {
     pub async fn checkout(
         &self,
         request: Request<'_>,
-        cancel: &CancellationToken,
+        scope: &Scope,
     ) -> Result<Checkout, GitError> {
-        let mirror = self.lock(request.project, cancel).await?;
+        let mirror = self.lock(request.project, scope).await?;
         let mut renew = false;
         loop {
-            let is_new = self.update(&mirror, request.remote, renew, cancel).await?;
-            match self.extract(&mirror, request, cancel).await {
+            let is_new = self.update(&mirror, request.remote, renew, scope).await?;
+            match self.extract(&mirror, request, scope).await {
                 Err(GitError::Failed(reason)) if !is_new => {
                     tracing::warn!(project.id = request.project, reason, "renewing the mirror");
                     renew = true;
@@ -123,19 +122,19 @@ impl GitStore {
         &self,
         project: i64,
         (from, to): (Option<&str>, &str),
-        cancel: &CancellationToken,
+        scope: &Scope,
     ) -> Result<Vec<String>, GitError> {
-        let mirror = self.lock(project, cancel).await?.repository();
-        if !self.has_commit(&mirror, to, cancel).await? {
+        let mirror = self.lock(project, scope).await?.repository();
+        if !self.has_commit(&mirror, to, scope).await? {
             return Err(GitError::UnknownRef(to.to_owned()));
         }
         let question = match from {
-            Some(from) if self.has_commit(&mirror, from, cancel).await? => {
+            Some(from) if self.has_commit(&mirror, from, scope).await? => {
                 self.commands.changed_files(&mirror, from, to)
             }
             _ => self.commands.files(&mirror, to),
         };
-        let answer = ask(&question, cancel).await?;
+        let answer = ask(&question, scope).await?;
         let paths = answer
             .split(|&byte| byte == 0)
             .filter(|path| !path.is_empty());
@@ -148,13 +147,13 @@ impl GitStore {
         &self,
         mirror: &Path,
         commit: &str,
-        cancel: &CancellationToken,
+        scope: &Scope,
     ) -> Result<bool, GitError> {
-        Ok(is_commit_id(commit) && self.commit_of(mirror, commit, cancel).await?.is_some())
+        Ok(is_commit_id(commit) && self.commit_of(mirror, commit, scope).await?.is_some())
     }
 
-    async fn lock(&self, project: i64, cancel: &CancellationToken) -> Result<Mirror, GitError> {
-        Mirror::lock(self.dir.join("mirrors").join(project.to_string()), cancel).await
+    async fn lock(&self, project: i64, scope: &Scope) -> Result<Mirror, GitError> {
+        Mirror::lock(self.dir.join("mirrors").join(project.to_string()), scope).await
     }
 
     /// Brings the mirror up to date; says whether it is a new one.
@@ -163,14 +162,14 @@ impl GitStore {
         mirror: &Mirror,
         remote: &Remote,
         renew: bool,
-        cancel: &CancellationToken,
+        scope: &Scope,
     ) -> Result<bool, GitError> {
         if !renew && mirror.is_of(remote.address()) {
             mirror.remove_leftovers();
             let repository = mirror.repository();
-            match transfer(&self.commands.fetch_all(remote, &repository), cancel).await {
+            match transfer(&self.commands.fetch_all(remote, &repository), scope).await {
                 Ok(()) => {
-                    let tidied = transfer(&self.commands.tidy(&repository), cancel).await;
+                    let tidied = transfer(&self.commands.tidy(&repository), scope).await;
                     tidied
                         .inspect_err(|error| tracing::debug!(%error, "mirror left untidy"))
                         .ok();
@@ -183,7 +182,7 @@ impl GitStore {
             }
         }
         let incoming = mirror.incoming().await?;
-        transfer(&self.commands.clone_bare(remote, &incoming), cancel).await?;
+        transfer(&self.commands.clone_bare(remote, &incoming), scope).await?;
         mirror.replace(&incoming, remote.address()).await?;
         Ok(true)
     }
@@ -192,19 +191,19 @@ impl GitStore {
         &self,
         mirror: &Mirror,
         request: Request<'_>,
-        cancel: &CancellationToken,
+        scope: &Scope,
     ) -> Result<Checkout, GitError> {
         let repository = mirror.repository();
-        let (commit, branch) = self.resolve_pinned(&repository, request, cancel).await?;
-        let description = ask(&self.commands.describe(&repository, &commit), cancel).await?;
+        let (commit, branch) = self.resolve_pinned(&repository, request, scope).await?;
+        let description = ask(&self.commands.describe(&repository, &commit), scope).await?;
 
         let run_dir = self.run_dir(request.deployment, request.run);
         let path = run_dir.join("source");
         remove_tree(&path).await?;
         fs::create_dir_all(&run_dir).map_err(|error| failed(&run_dir, &error))?;
-        transfer(&self.commands.clone_local(&repository, &path), cancel).await?;
-        transfer(&self.commands.name_origin(&path, request.remote), cancel).await?;
-        transfer(&self.commands.checkout(&path, &commit), cancel).await?;
+        transfer(&self.commands.clone_local(&repository, &path), scope).await?;
+        transfer(&self.commands.name_origin(&path, request.remote), scope).await?;
+        transfer(&self.commands.checkout(&path, &commit), scope).await?;
 
         let description = String::from_utf8_lossy(&description);
         let mut fields = description.split('\0').map(str::to_owned);
@@ -225,9 +224,9 @@ impl GitStore {
         &self,
         mirror: &Path,
         request: Request<'_>,
-        cancel: &CancellationToken,
+        scope: &Scope,
     ) -> Result<(String, Option<String>), GitError> {
-        let named = self.resolve(mirror, request, cancel).await;
+        let named = self.resolve(mirror, request, scope).await;
         let Some(reference) = request.pinned else {
             return named;
         };
@@ -240,7 +239,7 @@ impl GitStore {
             reference,
             ..request
         };
-        let (commit, _) = self.resolve(mirror, pinned, cancel).await?;
+        let (commit, _) = self.resolve(mirror, pinned, scope).await?;
         Ok((commit, branch))
     }
 
@@ -250,11 +249,11 @@ impl GitStore {
         &self,
         mirror: &Path,
         request: Request<'_>,
-        cancel: &CancellationToken,
+        scope: &Scope,
     ) -> Result<(String, Option<String>), GitError> {
         for name in reference_names(request.reference) {
-            if is_so(&self.commands.has_reference(mirror, &name), cancel).await? {
-                let commit = self.commit_of(mirror, &name, cancel).await?;
+            if is_so(&self.commands.has_reference(mirror, &name), scope).await? {
+                let commit = self.commit_of(mirror, &name, scope).await?;
                 let commit =
                     commit.ok_or_else(|| GitError::Failed(format!("{name} has no commit")))?;
                 let branch = name.strip_prefix("refs/heads/").map(ToOwned::to_owned);
@@ -266,17 +265,17 @@ impl GitStore {
         if !is_commit_id(&id) {
             return Err(unknown());
         }
-        if let Some(commit) = self.commit_of(mirror, &id, cancel).await? {
+        if let Some(commit) = self.commit_of(mirror, &id, scope).await? {
             return Ok((commit, None));
         }
         match transfer(
             &self.commands.fetch_commit(request.remote, mirror, &id),
-            cancel,
+            scope,
         )
         .await
         {
             Ok(()) => {
-                let commit = self.commit_of(mirror, &id, cancel).await?;
+                let commit = self.commit_of(mirror, &id, scope).await?;
                 Ok((commit.ok_or_else(unknown)?, None))
             }
             Err(error @ (GitError::Unreachable(_) | GitError::Cancelled)) => Err(error),
@@ -289,9 +288,9 @@ impl GitStore {
         &self,
         mirror: &Path,
         revision: &str,
-        cancel: &CancellationToken,
+        scope: &Scope,
     ) -> Result<Option<String>, GitError> {
-        match ask(&self.commands.commit_of(mirror, revision), cancel).await {
+        match ask(&self.commands.commit_of(mirror, revision), scope).await {
             Ok(answer) => {
                 let id = String::from_utf8_lossy(&answer).trim().to_owned();
                 Ok(is_commit_id(&id).then_some(id))

@@ -13,9 +13,9 @@ use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
 };
-use tokio_util::sync::CancellationToken;
 
 use super::GitError;
+use crate::exec::Scope;
 
 /// How often a lock that someone else holds is tried again.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -28,7 +28,7 @@ pub(super) struct Mirror {
 
 impl Mirror {
     /// Waits for the lock of the mirror in `dir`.
-    pub(super) async fn lock(dir: PathBuf, cancel: &CancellationToken) -> Result<Self, GitError> {
+    pub(super) async fn lock(dir: PathBuf, scope: &Scope) -> Result<Self, GitError> {
         fs::create_dir_all(&dir).map_err(|error| failed(&dir, &error))?;
         let path = dir.join("lock");
         let file = File::options().create(true).append(true).open(&path);
@@ -40,7 +40,7 @@ impl Mirror {
                 Err(error) => return Err(failed(&path, &error.into())),
             }
             tokio::select! {
-                () = cancel.cancelled() => return Err(GitError::Cancelled),
+                () = scope.cancel.cancelled() => return Err(GitError::Cancelled),
                 () = tokio::time::sleep(LOCK_POLL_INTERVAL) => {}
             }
         }

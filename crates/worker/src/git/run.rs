@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use super::GitError;
-use crate::exec::{self, Captured, Command, Limits, Outcome};
+use crate::exec::{self, Captured, Command, Limits, Outcome, Scope};
 
 /// Longest transfer or checkout.
 pub(super) const TRANSFER_TIMEOUT: Duration = Duration::from_secs(15 * 60);
@@ -66,39 +64,29 @@ const UNREACHABLE: [&str; 12] = [
 ];
 
 /// Runs a command that may take its time; its output only matters when it fails.
-pub(super) async fn transfer(
-    command: &Command,
-    cancel: &CancellationToken,
-) -> Result<(), GitError> {
-    run(command, TRANSFER_TIMEOUT, cancel).await.map(drop)
+pub(super) async fn transfer(command: &Command, scope: &Scope) -> Result<(), GitError> {
+    run(command, TRANSFER_TIMEOUT, scope).await.map(drop)
 }
 
 /// Runs a command for its output.
-pub(super) async fn ask(
-    command: &Command,
-    cancel: &CancellationToken,
-) -> Result<Vec<u8>, GitError> {
-    run(command, QUESTION_TIMEOUT, cancel).await
+pub(super) async fn ask(command: &Command, scope: &Scope) -> Result<Vec<u8>, GitError> {
+    run(command, QUESTION_TIMEOUT, scope).await
 }
 
 /// Runs a command that answers with its exit code: 0 is yes, 1 is no.
-pub(super) async fn is_so(command: &Command, cancel: &CancellationToken) -> Result<bool, GitError> {
+pub(super) async fn is_so(command: &Command, scope: &Scope) -> Result<bool, GitError> {
     let mut output = Captured::new(ANSWER_MAX_BYTES);
-    let outcome = exec::run(command, &Limits::new(QUESTION_TIMEOUT), cancel, &mut output).await;
+    let outcome = exec::run(command, &Limits::new(QUESTION_TIMEOUT), scope, &mut output).await;
     if let Outcome::Exited(code @ (0 | 1)) = outcome {
         return Ok(code == 0);
     }
     Err(error(outcome, &output.text()))
 }
 
-async fn run(
-    command: &Command,
-    timeout: Duration,
-    cancel: &CancellationToken,
-) -> Result<Vec<u8>, GitError> {
+async fn run(command: &Command, timeout: Duration, scope: &Scope) -> Result<Vec<u8>, GitError> {
     let mut output = Captured::new(ANSWER_MAX_BYTES);
     tracing::debug!(%command, "running git");
-    let outcome = exec::run(command, &Limits::new(timeout), cancel, &mut output).await;
+    let outcome = exec::run(command, &Limits::new(timeout), scope, &mut output).await;
     if outcome != Outcome::Exited(0) {
         return Err(error(outcome, &output.text()));
     }

@@ -5,9 +5,8 @@ use std::{
     process,
 };
 
-use tokio_util::sync::CancellationToken;
-
 use super::*;
+use crate::exec::Scope;
 
 /// A repository to deploy from, and a worker's folder.
 struct World {
@@ -73,9 +72,7 @@ impl World {
             reference,
             pinned: None,
         };
-        self.store
-            .checkout(request, &CancellationToken::new())
-            .await
+        self.store.checkout(request, &Scope::default()).await
     }
 
     /// The mirror of the only project.
@@ -301,7 +298,7 @@ async fn two_checkouts_of_one_project_do_not_disturb_each_other() {
     let one = world.git(&["rev-parse", "HEAD"]);
     let two = world.commit("readme", "second");
     let remote = world.remote();
-    let cancel = CancellationToken::new();
+    let scope = Scope::default();
     let checkouts = (0..8).map(|i| {
         let reference = if i % 2 == 0 { &one } else { &two };
         let request = Request {
@@ -312,7 +309,7 @@ async fn two_checkouts_of_one_project_do_not_disturb_each_other() {
             reference,
             pinned: None,
         };
-        world.store.checkout(request, &cancel)
+        world.store.checkout(request, &scope)
     });
     for (i, checkout) in futures_util::future::join_all(checkouts)
         .await
@@ -331,7 +328,7 @@ async fn waiting_for_another_checkout_can_be_cancelled() {
     world.checkout("main").await.unwrap();
     let lock = fs::File::open(world.path("worker/mirrors/1/lock")).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    let (remote, cancel) = (world.remote(), CancellationToken::new());
+    let (remote, scope) = (world.remote(), Scope::default());
     let request = Request {
         project: 1,
         deployment: 8,
@@ -340,8 +337,8 @@ async fn waiting_for_another_checkout_can_be_cancelled() {
         reference: "main",
         pinned: None,
     };
-    let (result, ()) = tokio::join!(world.store.checkout(request, &cancel), async {
-        cancel.cancel();
+    let (result, ()) = tokio::join!(world.store.checkout(request, &scope), async {
+        scope.cancel.cancel();
     });
     assert_eq!(result.unwrap_err(), GitError::Cancelled);
 }
@@ -563,10 +560,10 @@ async fn changed_files_between_two_commits_are_listed() {
     fs::rename(world.origin().join("readme"), world.origin().join("moved")).unwrap();
     let to = world.commit("dir/with space\nand ünicode", "new");
     world.checkout("main").await.unwrap();
-    let cancel = CancellationToken::new();
+    let scope = Scope::default();
     let mut files = world
         .store
-        .changed_files(1, (Some(&from), &to), &cancel)
+        .changed_files(1, (Some(&from), &to), &scope)
         .await
         .unwrap();
     files.sort();
@@ -576,7 +573,7 @@ async fn changed_files_between_two_commits_are_listed() {
     for from in [None, Some(missing.as_str())] {
         let mut all = world
             .store
-            .changed_files(1, (from, &to), &cancel)
+            .changed_files(1, (from, &to), &scope)
             .await
             .unwrap();
         all.sort();
@@ -584,7 +581,7 @@ async fn changed_files_between_two_commits_are_listed() {
     }
     let error = world
         .store
-        .changed_files(1, (Some(&from), &missing), &cancel)
+        .changed_files(1, (Some(&from), &missing), &scope)
         .await
         .unwrap_err();
     assert_eq!(error, GitError::UnknownRef(missing));
@@ -608,7 +605,7 @@ async fn repository_of_another_account_is_read_if_its_path_is_allowed() {
 #[tokio::test]
 async fn cancelled_checkout_says_so_and_can_be_done_again() {
     let world = World::new();
-    let cancel = CancellationToken::new();
+    let scope = Scope::default();
     let remote = world.remote();
     let request = Request {
         project: 1,
@@ -618,8 +615,8 @@ async fn cancelled_checkout_says_so_and_can_be_done_again() {
         reference: "main",
         pinned: None,
     };
-    cancel.cancel();
-    let error = world.store.checkout(request, &cancel).await.unwrap_err();
+    scope.cancel.cancel();
+    let error = world.store.checkout(request, &scope).await.unwrap_err();
     assert_eq!(error, GitError::Cancelled);
     world.checkout("main").await.unwrap();
 }

@@ -9,8 +9,7 @@ use std::{
 
 use slipway_core::{settings::load::environment, start};
 use slipway_testkit::Program;
-use slipway_worker::exec::{self, Captured, Command, Limits};
-use tokio_util::sync::CancellationToken;
+use slipway_worker::exec::{self, Captured, Command, Limits, Scope};
 
 const SECRET: &str = "the-master-key-of-this-test";
 const HARDENED: &str = "TEST_HARDENED";
@@ -27,7 +26,7 @@ async fn worker_whose_step_reads_its_environment() {
         .env("PATH", "/usr/bin:/bin");
     let mut output = Captured::new(1024 * 1024);
     let limits = Limits::new(Duration::from_secs(30));
-    exec::run(&command, &limits, &CancellationToken::new(), &mut output).await;
+    exec::run(&command, &limits, &Scope::default(), &mut output).await;
     println!("{}", output.text());
 }
 

@@ -16,7 +16,7 @@ use crate::{
     faults::PanickingBus,
     look::reason,
     process::{is_gone, until_gone},
-    rig::{Rig, TARGET},
+    rig::{Rig, TARGET, guard_program},
 };
 
 /// A step that says that it has begun and with which process, and ends when the test wants it.
@@ -24,7 +24,7 @@ const WAIT: &str =
     "echo $$ > \"$AT/pid\"; touch \"$AT/begun\"; until [ -e \"$AT/go\" ]; do sleep 0.02; done";
 
 /// A rig whose pipeline has one step in this phase that waits.
-async fn waiting_in(phase: &str, settings: &[(&str, &str)]) -> Rig {
+pub(crate) async fn waiting_in(phase: &str, settings: &[(&str, &str)]) -> Rig {
     let pipeline = format!("{phase}:\n  - name: wait\n    run: '{WAIT}'\nactivate: {{}}\n");
     let rig = Rig::with(&pipeline, settings).await;
     rig.variable("AT", rig.dir.path().to_str().unwrap(), None)
@@ -149,7 +149,7 @@ async fn cancel_that_nobody_heard_of_wins_over_the_next_attempt() {
 }
 
 /// Does what recovery does to a run whose worker was lost, without waiting for its lease.
-async fn take_back(rig: &Rig, row: &Model) {
+pub(crate) async fn take_back(rig: &Rig, row: &Model) {
     let tx = rig.ctx.db.begin().await.unwrap();
     let done = store::apply(
         &tx,
@@ -386,7 +386,7 @@ async fn worker_removes_the_folders_of_runs_that_are_over_when_it_starts() {
     }
     let stop = tokio_util::sync::CancellationToken::new();
     stop.cancel();
-    slipway_worker::start::serve(&rig.ctx, stop.clone(), stop)
+    slipway_worker::start::serve(&rig.ctx, guard_program(), stop.clone(), stop)
         .await
         .unwrap();
     let left: Vec<_> = fs::read_dir(&runs).unwrap().flatten().collect();

@@ -9,6 +9,7 @@
 mod ends;
 mod environment;
 mod faults;
+mod guard;
 mod hardening;
 mod hostile;
 mod interruption;

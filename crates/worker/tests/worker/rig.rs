@@ -29,8 +29,8 @@ use slipway_core::{
     variable::{self, service::VariableInput},
     vault::{self, service::SecretInput},
 };
-use slipway_testkit::{GitRepo, TestDatabase, eventually, sqlite_database};
-use slipway_worker::runner::Runner;
+use slipway_testkit::{GitRepo, TestDatabase, built, eventually, sqlite_database};
+use slipway_worker::{guard::Program, runner::Runner};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -46,6 +46,7 @@ pub(crate) struct Rig {
     pub(crate) admin: Actor,
     pub(crate) repo: GitRepo,
     pub(crate) dir: TempDir,
+    pub(crate) guard: Program,
     _database: TestDatabase,
 }
 
@@ -116,6 +117,7 @@ impl Rig {
             ctx,
             repo,
             dir,
+            guard: guard_program(),
             _database: database,
         }
     }
@@ -238,8 +240,13 @@ impl Rig {
     /// A worker that runs only when it is told to.
     pub(crate) fn worker(&self) -> TestWorker {
         let (over, hand_back) = (CancellationToken::new(), CancellationToken::new());
-        let runner =
-            slipway_worker::start::prepare(&self.ctx, over.clone(), hand_back.clone()).unwrap();
+        let runner = slipway_worker::start::prepare(
+            &self.ctx,
+            self.guard.clone(),
+            over.clone(),
+            hand_back.clone(),
+        );
+        let runner = runner.unwrap();
         TestWorker {
             runner,
             hand_back,
@@ -257,6 +264,13 @@ impl Rig {
 }
 
 impl TestWorker {
+    /// Ends the guard as nobody should.
+    pub(crate) fn kill_guard(&self) {
+        let guard = self.runner.work().guard.id().expect("it has one");
+        let guard = rustix::process::Pid::from_raw(guard).unwrap();
+        rustix::process::kill_process(guard, rustix::process::Signal::KILL).unwrap();
+    }
+
     /// Runs one deployment, which has to be there.
     pub(crate) async fn once(&self) {
         assert!(self.runner.run_once().await, "nothing to run");
@@ -289,6 +303,11 @@ impl Running {
         self.worker.hand_back.cancel();
         self.drain().await;
     }
+}
+
+/// Tests are no guards, so the worker's own binary is the guard of workers in tests.
+pub(crate) fn guard_program() -> Program {
+    Program::at(built("slipway-worker"))
 }
 
 async fn admin(ctx: &Ctx) -> Actor {

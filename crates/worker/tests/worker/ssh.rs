@@ -4,9 +4,11 @@
 use std::{fs, path::PathBuf};
 
 use slipway_testkit::{GitRepo, SshServer};
-use slipway_worker::git::{Checkout, GitError, GitStore, Options, Remote, Request, Ssh};
+use slipway_worker::{
+    exec::Scope,
+    git::{Checkout, GitError, GitStore, Options, Remote, Request, Ssh},
+};
 use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
 
 /// A repository behind a server, and a worker's folder.
 struct World {
@@ -49,7 +51,7 @@ impl World {
             reference,
             pinned: None,
         };
-        store.checkout(request, &CancellationToken::new()).await
+        store.checkout(request, &Scope::default()).await
     }
 
     /// The reason, once it is sure that a refused checkout has left nothing behind.

@@ -4,6 +4,7 @@ mod backlog;
 mod bad_start;
 mod cancel;
 mod events;
+mod guard;
 mod million;
 mod redis_outage;
 mod retry;
