@@ -25,6 +25,8 @@ mod m20261123_000012_create_log_chunks;
 mod m20261123_000013_create_releases;
 mod m20261123_000014_create_idempotency_keys;
 mod m20261123_000015_create_queue_gate;
+mod m20261125_000030_number_deployments_at_the_gate;
+mod m20261125_000031_drop_lease_indexes;
 mod schema;
 
 /// Every migration, oldest first. A shipped one is never edited.
@@ -50,6 +52,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000013_create_releases::Migration),
             Box::new(m20261123_000014_create_idempotency_keys::Migration),
             Box::new(m20261123_000015_create_queue_gate::Migration),
+            Box::new(m20261125_000030_number_deployments_at_the_gate::Migration),
+            Box::new(m20261125_000031_drop_lease_indexes::Migration),
         ]
     }
 }

@@ -11,6 +11,7 @@ pub mod deployment;
 pub mod error;
 pub mod fail;
 pub mod field;
+pub mod gather;
 pub mod health;
 pub mod id;
 pub mod pipeline;

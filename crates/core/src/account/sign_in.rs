@@ -117,14 +117,20 @@ pub async fn by_session(ctx: &Ctx, cookie: &str, now: DateTime<Utc>) -> Result<A
 /// [`Error::Unauthenticated`] when it is malformed, unknown, expired, or its account is disabled.
 pub async fn by_token(ctx: &Ctx, plain: &str, now: DateTime<Utc>) -> Result<Actor> {
     let hash = token::parse_and_hash(plain).ok_or(Error::Unauthenticated)?;
-    let found = store::find_token(ctx.db.reader(), &hash).await?;
-    let (row, user) = found.ok_or(Error::Unauthenticated)?;
-    let expired = row.expires_at.is_some_and(|end| end <= now);
-    if expired || user.disabled_at.is_some() {
+    let known = ctx.tokens.ask(hash).await?;
+    let known = known.ok_or(Error::Unauthenticated)?;
+    let expired = known.expires_at.is_some_and(|end| end <= now);
+    if expired || known.disabled_at.is_some() {
         return Err(Error::Unauthenticated);
     }
-    if row.used_at.is_none_or(|used| used + TOUCH_EVERY < now) {
-        store::touch_token(ctx.db.writer(), row.id, now).await?;
+    if known.used_at.is_none_or(|used| used + TOUCH_EVERY < now) {
+        store::touch_token(ctx.db.writer(), known.id, now).await?;
     }
-    Ok(actor(user, Credential::Token(row.id)))
+    Ok(Actor {
+        user: known.user_id,
+        email: known.email,
+        name: known.name,
+        role: known.role,
+        credential: Credential::Token(known.id),
+    })
 }

@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, PaginatorTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, sea_query::Expr,
+    ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, ExprTrait as _, FromQueryResult,
+    PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    sea_query::{Expr, JoinType, Query},
 };
 
 use super::entity::{api_token, session, user};
@@ -254,24 +255,56 @@ pub async fn insert_token(
     row.ok_or_else(|| crate::db::broken("a new token has no row"))
 }
 
-/// A token with its account, by the token's hash.
+/// A token, and what counts of its owner.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct KnownToken {
+    /// The token.
+    pub id: TokenId,
+    /// What is stored of its text.
+    pub token_hash: String,
+    /// When it ends.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When its use was written down last.
+    pub used_at: Option<DateTime<Utc>>,
+    /// Its owner.
+    pub user_id: UserId,
+    /// The owner's address.
+    pub email: String,
+    /// The owner's name.
+    pub name: String,
+    /// The owner's role.
+    pub role: SystemRole,
+    /// Since when the owner may not sign in.
+    pub disabled_at: Option<DateTime<Utc>>,
+}
+
+/// The tokens with these hashes, in order.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find_token(
+pub async fn find_tokens(
     conn: &impl ConnectionTrait,
-    token_hash: &str,
-) -> Result<Option<(api_token::Model, user::Model)>> {
-    let found = api_token::Entity::find()
-        .filter(api_token::Column::TokenHash.eq(token_hash))
-        .one(conn)
-        .await?;
-    let Some(token) = found else {
-        return Ok(None);
-    };
-    Ok(find_user(conn, token.user_id)
-        .await?
-        .map(|user| (token, user)))
+    hashes: &[String],
+) -> Result<Vec<Option<KnownToken>>> {
+    let mut distinct: Vec<&str> = hashes.iter().map(String::as_str).collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let mut query = Query::select();
+    for name in ["id", "token_hash", "expires_at", "used_at", "user_id"] {
+        query.column(("t", name));
+    }
+    for name in ["email", "name", "role", "disabled_at"] {
+        query.column(("u", name));
+    }
+    let owner = Expr::col(("u", "id")).equals(("t", "user_id"));
+    query
+        .from_as(api_token::Entity, "t")
+        .join_as(JoinType::InnerJoin, user::Entity, "u", owner)
+        .and_where(Expr::col(("t", "token_hash")).is_in(distinct));
+    let statement = conn.get_database_backend().build(&query);
+    let found = KnownToken::find_by_statement(statement).all(conn).await?;
+    let of_hash = |hash: &String| found.iter().find(|token| token.token_hash == *hash);
+    Ok(hashes.iter().map(|hash| of_hash(hash).cloned()).collect())
 }
 
 /// Notes that a token was used.

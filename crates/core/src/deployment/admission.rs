@@ -3,22 +3,28 @@
 //! The backlog limit is exact because every transaction holds the gate; it is fast because the gate
 //! is taken once for a whole batch. It asks nobody for permission: system-only.
 
-use tokio::sync::{mpsc, oneshot};
+use std::sync::Arc;
 
-use super::{entity::deployment::Model, store, trigger::Trigger};
+use super::{
+    entity::deployment::Model,
+    store::{self, admission::Backlog},
+    trigger::Trigger,
+};
 use crate::{
     db::{self, Db},
     error::{Error, Result},
     field::IdempotencyKey,
+    gather::{Gather, Limits},
     id::{DeploymentId, ProjectId, TargetId, UserId},
     ports::Entry,
     project::policy::QueuePolicy,
 };
 
-/// Most requests that one transaction decides.
-const BATCH: usize = 64;
-/// Most requests that wait for a decision in this process.
-const WAITING: usize = 1024;
+/// How many requests one transaction decides, and how many wait for that in this process.
+const LIMITS: Limits = Limits {
+    batch: 64,
+    waiting: 1024,
+};
 
 /// A repeated request, recognised.
 #[derive(Clone, Debug)]
@@ -55,6 +61,11 @@ pub struct NewDeployment {
 }
 
 impl NewDeployment {
+    /// Whether it is accepted whatever else is there, the limit and its key aside.
+    pub(super) fn is_plain(&self) -> bool {
+        self.policy == QueuePolicy::QueueAll && self.retry_of.is_none()
+    }
+
     /// Whether both carry the same client's same Idempotency-Key.
     pub(super) fn same_key(&self, other: &Self) -> bool {
         let key = |request: &Self| request.idempotency.as_ref().map(|it| it.key.clone());
@@ -94,20 +105,21 @@ impl Admitted {
     }
 }
 
-type Answer = oneshot::Sender<Result<Admitted>>;
-
 /// The door that every new deployment of this process goes through.
 #[derive(Clone, Debug)]
 pub struct Admission {
-    requests: mpsc::Sender<(NewDeployment, Answer)>,
+    requests: Gather<NewDeployment, Admitted>,
 }
 
 impl Admission {
-    /// Starts the one task that decides. It ends when the last handle is gone.
+    /// A door to this database, which lets so many wait.
     #[must_use]
-    pub fn start(db: Db, limit: u32) -> Self {
-        let (requests, queue) = mpsc::channel(WAITING);
-        tokio::spawn(decide(db, limit, queue));
+    pub fn new(db: Db, limit: u32) -> Self {
+        let backlog = Arc::new(Backlog::new(limit));
+        let requests = Gather::new(LIMITS, move |requests: Vec<NewDeployment>| {
+            let (db, backlog) = (db.clone(), Arc::clone(&backlog));
+            Box::pin(async move { decide_all(&db, &backlog, &requests).await })
+        });
         Self { requests }
     }
 
@@ -117,40 +129,23 @@ impl Admission {
     /// [`Error::QueueFull`], a conflict, [`Error::NotFound`] when the target was deleted meanwhile,
     /// [`Error::Busy`] when too many wait for a decision, or the database's failure.
     pub async fn request(&self, request: NewDeployment) -> Result<Admitted> {
-        let (answer, decided) = oneshot::channel();
-        self.requests
-            .try_send((request, answer))
-            .map_err(|refused| match refused {
-                mpsc::error::TrySendError::Full(_) => Error::Busy,
-                mpsc::error::TrySendError::Closed(_) => db::broken("the admission task has ended"),
-            })?;
-        decided
-            .await
-            .map_err(|closed| Error::Internal(anyhow::Error::new(closed)))?
-    }
-}
-
-async fn decide(db: Db, limit: u32, mut queue: mpsc::Receiver<(NewDeployment, Answer)>) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while queue.recv_many(&mut batch, BATCH).await > 0 {
-        let (requests, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-        let outcomes = decide_all(&db, limit, &requests).await;
-        for (answer, outcome) in answers.into_iter().zip(outcomes) {
-            // A caller that went away finds its deployment in the list.
-            let _gone = answer.send(outcome);
-        }
+        self.requests.ask(request).await
     }
 }
 
 /// Decides together, or one by one when one of them cannot be accepted at all: the others must not
 /// fail for it.
-async fn decide_all(db: &Db, limit: u32, requests: &[NewDeployment]) -> Vec<Result<Admitted>> {
-    match decide_together(db, limit, requests).await {
+async fn decide_all(
+    db: &Db,
+    backlog: &Backlog,
+    requests: &[NewDeployment],
+) -> Vec<Result<Admitted>> {
+    match decide_together(db, backlog, requests).await {
         Ok(outcomes) => outcomes,
         Err(Error::NotFound(_)) => {
             let mut outcomes = Vec::with_capacity(requests.len());
             for request in requests {
-                let alone = decide_together(db, limit, std::slice::from_ref(request)).await;
+                let alone = decide_together(db, backlog, std::slice::from_ref(request)).await;
                 let outcome = alone.and_then(|mut outcomes| {
                     let only = outcomes.pop();
                     only.unwrap_or_else(|| Err(db::broken("a request was left undecided")))
@@ -169,9 +164,9 @@ async fn decide_all(db: &Db, limit: u32, requests: &[NewDeployment]) -> Vec<Resu
 
 async fn decide_together(
     db: &Db,
-    limit: u32,
+    backlog: &Backlog,
     requests: &[NewDeployment],
 ) -> Result<Vec<Result<Admitted>>> {
     let now = db::now();
-    db::retried(|| store::admission::admit(db, requests, limit, now)).await
+    db::retried(|| store::admission::admit(db, requests, backlog, now)).await
 }

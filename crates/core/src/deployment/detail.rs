@@ -10,7 +10,64 @@ use super::{
     status::Status,
     store,
 };
-use crate::{account, ctx::Ctx, error::Result, id::DeploymentId, project, target};
+use crate::{
+    account,
+    ctx::Ctx,
+    error::Result,
+    id::{DeploymentId, ProjectId, TargetId, UserId},
+    project, target,
+};
+
+/// What a view shows of a deployment's project.
+#[derive(Clone, Debug)]
+pub struct ProjectName {
+    /// Which one it is.
+    pub id: ProjectId,
+    /// Its short name.
+    pub slug: String,
+    /// Its name for people.
+    pub name: String,
+}
+
+impl From<&project::entity::Model> for ProjectName {
+    fn from(row: &project::entity::Model) -> Self {
+        Self {
+            id: row.id,
+            slug: row.slug.clone(),
+            name: row.name.clone(),
+        }
+    }
+}
+
+/// What a view shows of a deployment's target.
+#[derive(Clone, Debug)]
+pub struct TargetName {
+    /// Which one it is.
+    pub id: TargetId,
+    /// Its short name.
+    pub slug: String,
+    /// The deployment that holds it.
+    pub holder_id: Option<DeploymentId>,
+}
+
+impl From<&target::entity::Model> for TargetName {
+    fn from(row: &target::entity::Model) -> Self {
+        Self {
+            id: row.id,
+            slug: row.slug.clone(),
+            holder_id: row.holder_id,
+        }
+    }
+}
+
+/// What a view shows of the one who asked.
+#[derive(Clone, Debug)]
+pub struct Requester {
+    /// The account.
+    pub id: UserId,
+    /// Their name.
+    pub name: String,
+}
 
 /// A deployment with everything that a view of it shows.
 #[derive(Clone, Debug)]
@@ -18,23 +75,23 @@ pub struct Detail {
     /// The deployment.
     pub row: Model,
     /// Its project.
-    pub project: project::entity::Model,
+    pub project: ProjectName,
     /// Its target.
-    pub target: target::entity::Model,
+    pub target: TargetName,
     /// The steps of all its runs.
     pub steps: Vec<step::Model>,
     /// Its place in the line, while it is queued.
     pub queue: Option<QueuePlace>,
     /// Who asked for it, if the account still exists.
-    pub requested_by: Option<account::entity::user::Model>,
+    pub requested_by: Option<Requester>,
 }
 
 /// Completes one row.
 pub(super) async fn detail_of(
     ctx: &Ctx,
     row: Model,
-    project: project::entity::Model,
-    target: target::entity::Model,
+    project: ProjectName,
+    target: TargetName,
 ) -> Result<Detail> {
     let conn = ctx.db.reader();
     let lines = if row.status == Status::Queued {
@@ -46,6 +103,10 @@ pub(super) async fn detail_of(
         Some(user) => account::store::find_user(conn, user).await?,
         None => None,
     };
+    let requested_by = requested_by.map(|user| Requester {
+        id: user.id,
+        name: user.name,
+    });
     Ok(Detail {
         steps: store::step::list(conn, row.id).await?,
         queue: place(&row, &lines, Utc::now().timestamp_micros()),
@@ -84,13 +145,16 @@ pub(super) async fn details(ctx: &Ctx, rows: Vec<Model>) -> Result<Vec<Detail>> 
         steps = others;
         details.push(Detail {
             queue: place(&row, &lines, now),
-            project: project.clone(),
-            target: target.clone(),
+            project: project.into(),
+            target: target.into(),
             steps: own,
             requested_by: users
                 .iter()
                 .find(|user| Some(user.id) == row.requested_by)
-                .cloned(),
+                .map(|user| Requester {
+                    id: user.id,
+                    name: user.name.clone(),
+                }),
             row,
         });
     }

@@ -5,15 +5,20 @@ use chrono::{DateTime, Utc};
 pub use super::detail::Detail;
 use super::{
     admission::{Admitted, Idempotency, NewDeployment},
-    detail::{detail_of, details},
+    detail::{ProjectName, TargetName, detail_of, details},
     entity::deployment::Model,
     line::LogLine,
     status::{Status, Transition},
-    store::{self, Guard, apply::request_cancel, read::Filter},
+    store::{
+        self, Guard,
+        apply::request_cancel,
+        read::Filter,
+        scene::{Question, Scene},
+    },
     trigger::Trigger,
 };
 use crate::{
-    access::{Actor, Permission},
+    access::{Actor, Permission, allows},
     ctx::Ctx,
     error::{Error, Result},
     fail,
@@ -47,40 +52,35 @@ pub async fn request(
     project: &str,
     input: DeployInput,
 ) -> Result<Detail> {
-    let project = project::service::open(ctx, actor, project, Permission::Deploy)
-        .await?
-        .row;
-    let target = match target::service::find(ctx, project.id, &input.target).await {
-        Err(Error::NotFound(_)) => {
-            let message = format!("the project has no target `{}`", input.target);
-            return Err(Error::invalid("target", message));
-        }
-        found => found?,
+    let scene = scene(ctx, actor, project, &input.target).await?;
+    let Some((target_id, target_slug)) = scene.target_id.zip(scene.target_slug) else {
+        let message = format!("the project has no target `{}`", input.target);
+        return Err(Error::invalid("target", message));
     };
-    if project.pipeline_source.is_none() {
+    if scene.has_pipeline == 0 {
         let message = "the project has no pipeline yet; write one first";
         return Err(Error::conflict("pipeline_missing", message));
     }
-    if project.repository.is_none() && input.ref_name.is_some() {
+    if scene.repository.is_none() && input.ref_name.is_some() {
         return Err(Error::invalid("ref", "the project has no repository"));
     }
-    let ref_name = project.repository.is_some().then(|| {
+    let ref_name = scene.repository.is_some().then(|| {
         let wanted = input.ref_name.as_ref().map(ToString::to_string);
-        wanted.unwrap_or_else(|| project.default_branch.clone())
+        wanted.unwrap_or(scene.default_branch)
     });
     let note = input.note.map(Remark::into_string);
     let idempotency = input.key.map(|key| Idempotency {
         request_hash: request_hash(&[
-            &target.id.to_string(),
+            &target_id.to_string(),
             ref_name.as_deref().unwrap_or_default(),
             note.as_deref().unwrap_or_default(),
         ]),
         key,
     });
     let wanted = NewDeployment {
-        project: project.id,
-        target: target.id,
-        policy: project.queue_policy,
+        project: scene.id,
+        target: target_id,
+        policy: scene.queue_policy,
         ref_name,
         commit_id: None,
         trigger: Trigger::Manual,
@@ -90,9 +90,33 @@ pub async fn request(
         idempotency,
     };
     let admitted = admit(ctx, wanted).await?;
+    let project = ProjectName {
+        id: scene.id,
+        slug: scene.slug,
+        name: scene.name,
+    };
+    let target = TargetName {
+        id: target_id,
+        slug: target_slug,
+        holder_id: scene.holder_id,
+    };
     let detail = detail_of(ctx, admitted.row, project, target).await;
     fail::point("admission.before_answer");
     detail
+}
+
+/// Where the actor wants to deploy, if they may.
+async fn scene(ctx: &Ctx, actor: &Actor, project: &str, target: &str) -> Result<Scene> {
+    let question = Question {
+        user: actor.user,
+        project: project.to_owned(),
+        target: target.to_owned(),
+    };
+    let scene = ctx.scenes.ask(question).await?;
+    let scene = scene.filter(|it| allows(actor.role, it.role, Permission::ViewProject));
+    let scene = scene.ok_or(Error::NotFound("project"))?;
+    actor.require(Permission::Deploy, scene.role)?;
+    Ok(scene)
 }
 
 /// A hash of the parts of a request, told apart by their lengths.
@@ -166,13 +190,8 @@ async fn open(
 pub async fn get(ctx: &Ctx, actor: &Actor, id: DeploymentId) -> Result<Detail> {
     let (row, project) = open(ctx, actor, id, Permission::ViewProject).await?;
     let target = target::store::by_id(ctx.db.reader(), row.target_id).await?;
-    detail_of(
-        ctx,
-        row,
-        project,
-        target.ok_or(Error::NotFound("deployment"))?,
-    )
-    .await
+    let target = target.ok_or(Error::NotFound("deployment"))?;
+    detail_of(ctx, row, (&project).into(), (&target).into()).await
 }
 
 /// Which deployments to list; projects and targets by slug or id.
@@ -323,7 +342,7 @@ pub async fn retry(ctx: &Ctx, actor: &Actor, id: DeploymentId) -> Result<Detail>
         idempotency: None,
     };
     let admitted = admit(ctx, wanted).await?;
-    detail_of(ctx, admitted.row, project, target).await
+    detail_of(ctx, admitted.row, (&project).into(), (&target).into()).await
 }
 
 /// Log lines after a number, some rows at a time; nothing when there are no more.

@@ -25,6 +25,8 @@ on_both! {
     a_request_needs_a_target_and_a_pipeline,
     a_retry_has_one_effect_however_often_it_is_asked_for,
     only_what_ended_badly_is_retried,
+    rows_inserted_past_the_gate_stop_nobody,
+    what_others_accepted_counts_without_being_counted,
 }
 
 async fn three_hundred_at_once_fill_the_last_ten_places_exactly(rig: Rig) {
@@ -214,4 +216,40 @@ async fn only_what_ended_badly_is_retried(rig: Rig) {
     assert_eq!(conflict(again().await), "not_retryable");
     rig.finish(&row, RunEnd::Succeeded).await;
     assert_eq!(conflict(again().await), "not_retryable");
+}
+
+/// Rows that did not come through the gate, as those of a restored backup, have ids of their own.
+async fn rows_inserted_past_the_gate_stop_nobody(rig: Rig) {
+    let site = rig.site("web").await;
+    let first = rig.deploy_unpushed(&site).await;
+    let copy = "INSERT INTO deployments (project_id, target_id, status, trigger_kind, attempt, \
+                interruptions, fence, not_before, created_at) \
+                SELECT project_id, target_id, status, trigger_kind, attempt, interruptions, fence, \
+                not_before, created_at FROM deployments";
+    rig.execute(copy, []).await;
+    let second = rig.deploy_unpushed(&site).await;
+    assert_eq!(second.0, first.0 + 2, "after the copy");
+    assert_eq!(rig.all(&site).await.len(), 3);
+}
+
+/// The limit is exact although a long queue is not counted for each request: what other processes
+/// accepted, and what came back to wait, is in the bound.
+async fn what_others_accepted_counts_without_being_counted(rig: Rig) {
+    let site = rig.site("web").await;
+    let (one, other) = (rig.limited(10).await, rig.limited(10).await);
+    for _ in 0..3 {
+        one.admission.request(site.wanted()).await.unwrap();
+        other.admission.request(site.wanted()).await.unwrap();
+    }
+    let running = rig.all(&site).await[0].id;
+    rig.claim(running).await;
+    for _ in 0..5 {
+        other.admission.request(site.wanted()).await.unwrap();
+    }
+    let full = one.admission.request(site.wanted()).await.unwrap_err();
+    assert!(
+        matches!(full, Error::QueueFull { depth: 10, .. }),
+        "{full:?}"
+    );
+    assert_eq!(rig.all(&site).await.len(), 11);
 }

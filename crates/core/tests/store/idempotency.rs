@@ -9,7 +9,7 @@ use slipway_core::{
         entity::deployment::Model,
         run::RunEnd,
         service::{DeployInput, cancel, request},
-        store::admission::admit,
+        store::admission::{Backlog, admit},
     },
     error::Result,
     project::policy::QueuePolicy,
@@ -95,7 +95,9 @@ async fn a_batch_that_holds_the_same_request_twice_makes_one_deployment(rig: Rig
             ..site.wanted()
         };
         let batch = [keyed("once"), keyed("once"), site.wanted(), keyed("once")];
-        let decided = admit(&rig.ctx.db, &batch, 100, db::now()).await.unwrap();
+        let decided = admit(&rig.ctx.db, &batch, &Backlog::new(100), db::now())
+            .await
+            .unwrap();
         let ids: Vec<_> = decided
             .iter()
             .map(|it| it.as_ref().ok().map(|admitted| admitted.row.id))

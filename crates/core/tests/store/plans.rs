@@ -8,7 +8,7 @@ use slipway_core::{
         admission::{Idempotency, NewDeployment},
         status::Status,
         store::{
-            admission::admit,
+            admission::{Backlog, admit},
             claim::{expired, held_by},
             open::{open_rows, still_open},
             read::{Filter, count_open, last_success, lines, list, waiting},
@@ -137,7 +137,7 @@ async fn no_query_of_queue_or_lists_reads_the_whole_table() {
         "failed": page(Filter { status: Some(Status::Failed), ..base() }).await,
         "running in two projects":
             page(Filter { projects: Some(two), status: Some(Status::Running), ..base() }).await,
-        "a request with a key": admit(&db, &request, 1000, now()).await.unwrap(),
+        "a request with a key": admit(&db, &request, &Backlog::new(1000), now()).await.unwrap(),
     }
     let many: Vec<_> = touched.iter().filter(|(_, rows)| *rows > FEW).collect();
     assert!(many.is_empty(), "{many:?} of {touched:?}");

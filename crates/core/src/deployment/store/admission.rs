@@ -3,34 +3,56 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::{NotSet, Set},
-    ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, PaginatorTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement,
+    ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _,
 };
 
-use super::apply::{Guard, apply};
+use super::{
+    accepted::{asker, insert},
+    apply::{Guard, apply},
+    gate::{self, Bound, Ids},
+};
 use crate::{
-    db::{Db, is_orphan},
+    db::{Db, Transaction, is_duplicate, is_orphan},
     deployment::{
-        admission::{Admitted, Idempotency, NewDeployment},
+        admission::{Admitted, NewDeployment},
         entity::{
-            deployment::{ActiveModel, Column, Entity, Model},
+            deployment::{Column, Entity, Model},
             idempotency_key as key,
         },
         status::{Status, Transition},
     },
     error::{Error, Result},
     fail,
-    id::{DeploymentId, UserId},
     ports::Entry,
     project::policy::QueuePolicy,
 };
+
+/// The limit, and what is known of how much of it is used.
+#[derive(Debug)]
+pub struct Backlog {
+    /// Most deployments that may wait.
+    pub limit: u32,
+    /// What was counted last.
+    pub bound: Bound,
+}
+
+impl Backlog {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(limit: u32) -> Self {
+        Self {
+            limit,
+            bound: Bound::default(),
+        }
+    }
+}
 
 /// What one transaction knows while it works through its requests.
 struct Batch<'a, C> {
     tx: &'a C,
     limit: u32,
     depth: u64,
+    ids: Ids,
     now: DateTime<Utc>,
     known: Vec<key::Model>,
 }
@@ -43,19 +65,73 @@ struct Batch<'a, C> {
 pub async fn admit(
     db: &Db,
     requests: &[NewDeployment],
-    limit: u32,
+    backlog: &Backlog,
+    now: DateTime<Utc>,
+) -> Result<Vec<Result<Admitted>>> {
+    if requests.iter().enumerate().all(|(index, request)| {
+        let earlier = requests.get(..index).unwrap_or_default();
+        request.is_plain() && !earlier.iter().any(|it| it.same_key(request))
+    }) {
+        match admit_plain(db, requests, backlog, now).await {
+            Ok(Some(admitted)) => return Ok(admitted.into_iter().map(Ok).collect()),
+            Ok(None) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    admit_each(db, requests, backlog, now).await
+}
+
+/// The usual case, with as few statements as it takes: nothing to compare with what is there, and
+/// far from the limit. Nothing when it turns out to be another case; then nothing was accepted.
+async fn admit_plain(
+    db: &Db,
+    requests: &[NewDeployment],
+    backlog: &Backlog,
+    now: DateTime<Utc>,
+) -> Result<Option<Vec<Admitted>>> {
+    let tx = db.begin().await?;
+    let ids = gate::lock(&tx, requests.len()).await?;
+    if !backlog.bound.admits(ids, requests.len(), backlog.limit) {
+        let waiting = backlog.bound.count(&tx, ids).await?;
+        if waiting + requests.len() as u64 > u64::from(backlog.limit) {
+            return Ok(None);
+        }
+    }
+    let wanted: Vec<&NewDeployment> = requests.iter().collect();
+    let rows = match insert(&tx, &wanted, ids, now).await {
+        Ok((rows, _)) => rows,
+        Err(error) if is_duplicate(&error) => {
+            // A key that was sent before, or rows that did not come through the gate.
+            drop(tx);
+            crate::db::retried(|| gate::catch_up(db.writer())).await?;
+            return Ok(None);
+        }
+        Err(error) => return Err(target_gone(error)),
+    };
+    commit(tx).await?;
+    Ok(Some(rows.into_iter().map(Admitted::new).collect()))
+}
+
+async fn commit(tx: Transaction) -> Result<()> {
+    fail::point("admission.before_commit");
+    tx.commit().await?;
+    fail::point("admission.after_commit");
+    Ok(())
+}
+
+async fn admit_each(
+    db: &Db,
+    requests: &[NewDeployment],
+    backlog: &Backlog,
     now: DateTime<Utc>,
 ) -> Result<Vec<Result<Admitted>>> {
     let tx = db.begin().await?;
-    lock_gate(&tx).await?;
-    fail::point("admission.before_insert");
+    let ids = gate::lock(&tx, requests.len()).await?;
     let mut batch = Batch {
         tx: &tx,
-        limit,
-        depth: Entity::find()
-            .filter(Column::Status.eq(Status::Queued))
-            .count(&tx)
-            .await?,
+        limit: backlog.limit,
+        depth: backlog.bound.count(&tx, ids).await?,
+        ids,
         now,
         known: known_keys(&tx, requests).await?,
     };
@@ -73,7 +149,7 @@ pub async fn admit(
         }
         let answer = if let Some(answer) = batch.earlier(request).await? {
             Some(answer)
-        } else if request.policy == QueuePolicy::QueueAll && request.retry_of.is_none() {
+        } else if request.is_plain() {
             batch.reserve().map_or_else(
                 |full| Some(Err(full)),
                 |()| {
@@ -92,26 +168,12 @@ pub async fn admit(
     batch
         .insert_waiting(requests, &mut plain, &mut answers)
         .await?;
-    fail::point("admission.before_commit");
-    tx.commit().await?;
-    fail::point("admission.after_commit");
+    gate::give_back(&tx, batch.ids).await?;
+    commit(tx).await?;
     answers
         .into_iter()
         .map(|answer| answer.ok_or_else(|| crate::db::broken("a request was left undecided")))
         .collect()
-}
-
-/// Writing the gate's row locks it until the transaction ends, on both databases.
-async fn lock_gate(tx: &impl ConnectionTrait) -> Result<()> {
-    let sql = "UPDATE queue_gate SET admitted = admitted + 1 WHERE id = 1";
-    let locked = tx
-        .execute_raw(Statement::from_string(tx.get_database_backend(), sql))
-        .await?;
-    if locked.rows_affected() == 1 {
-        Ok(())
-    } else {
-        Err(crate::db::broken("the row of queue_gate is missing"))
-    }
 }
 
 async fn known_keys(
@@ -256,49 +318,10 @@ impl<C: ConnectionTrait> Batch<'_, C> {
     }
 
     async fn insert(&mut self, requests: &[&NewDeployment]) -> Result<Vec<Model>> {
-        if requests.is_empty() {
-            return Ok(Vec::new());
-        }
-        let newest_before: Option<DeploymentId> = Entity::find()
-            .select_only()
-            .column(Column::Id)
-            .order_by_desc(Column::Id)
-            .limit(1)
-            .into_tuple()
-            .one(self.tx)
-            .await?;
-        let rows = requests.iter().map(|request| active(request, self.now));
-        Entity::insert_many(rows)
-            .exec_without_returning(self.tx)
-            .await
-            .map_err(target_gone)?;
-        // The gate keeps every other insert out, so what is newer now is ours, in our order.
-        let rows = Entity::find()
-            .filter(Column::Id.gt(newest_before.unwrap_or(DeploymentId(0))))
-            .order_by_asc(Column::Id)
-            .all(self.tx)
-            .await?;
-        if rows.len() != requests.len() {
-            return Err(crate::db::broken("deployments were inserted past the gate"));
-        }
-        fail::point("admission.between_inserts");
-        let keys: Vec<key::Model> = requests
-            .iter()
-            .zip(&rows)
-            .filter_map(|(request, row)| {
-                Some(remember(request.idempotency.as_ref()?, row, self.now))
-            })
-            .collect();
-        if !keys.is_empty() {
-            let values = keys.iter().cloned().map(|known| key::ActiveModel {
-                id: NotSet,
-                ..known.into()
-            });
-            key::Entity::insert_many(values)
-                .exec_without_returning(self.tx)
-                .await?;
-            self.known.extend(keys);
-        }
+        let inserted = insert(self.tx, requests, self.ids, self.now).await;
+        let (rows, keys) = inserted.map_err(target_gone)?;
+        self.ids.before += i64::try_from(rows.len()).unwrap_or_default();
+        self.known.extend(keys);
         Ok(rows)
     }
 }
@@ -308,42 +331,5 @@ fn target_gone(error: DbErr) -> Error {
         Error::NotFound("target")
     } else {
         error.into()
-    }
-}
-
-/// Whose key it is; requests that nobody signed in for share one place.
-fn asker(user: Option<UserId>) -> UserId {
-    user.unwrap_or(UserId(0))
-}
-
-fn active(request: &NewDeployment, now: DateTime<Utc>) -> ActiveModel {
-    ActiveModel {
-        project_id: Set(request.project),
-        target_id: Set(request.target),
-        status: Set(Status::Queued),
-        ref_name: Set(request.ref_name.clone()),
-        commit_id: Set(request.commit_id.clone()),
-        trigger_kind: Set(request.trigger),
-        note: Set(request.note.clone()),
-        attempt: Set(0),
-        interruptions: Set(0),
-        fence: Set(0),
-        not_before: Set(0),
-        requested_by: Set(request.requested_by),
-        retry_of: Set(request.retry_of),
-        created_at: Set(now),
-        ..ActiveModel::default()
-    }
-}
-
-fn remember(wanted: &Idempotency, row: &Model, now: DateTime<Utc>) -> key::Model {
-    key::Model {
-        id: 0, // The database gives it one; nobody here asks for it.
-        project_id: row.project_id,
-        user_id: asker(row.requested_by),
-        key: wanted.key.as_str().to_owned(),
-        request_hash: wanted.request_hash.clone(),
-        deployment_id: row.id,
-        created_at: now,
     }
 }

@@ -1,13 +1,16 @@
 //! Everything that deployments keep in the database. Free functions over a connection, so that each
 //! works inside a transaction and outside of one. They ask nobody for permission: system-only.
 
+mod accepted;
 pub mod admission;
 pub mod apply;
 pub mod claim;
+pub mod gate;
 pub mod log;
 pub mod open;
 pub mod read;
 pub mod release;
+pub mod scene;
 pub mod step;
 
 pub use apply::{Guard, apply, leave};
