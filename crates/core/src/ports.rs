@@ -8,7 +8,10 @@ use std::{collections::HashMap, fmt, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::id::{DeploymentId, TargetId};
+use crate::{
+    deployment::priority::Priority,
+    id::{DeploymentId, TargetId},
+};
 
 /// Why the dispatch index did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +79,8 @@ pub struct Entry {
     pub id: DeploymentId,
     /// Deployments of one target run one at a time, in order of id.
     pub target: TargetId,
+    /// How it competes with other targets' deployments when it is its target's next.
+    pub priority: Priority,
 }
 
 /// What became of [`JobQueue::enqueue`].
@@ -83,7 +88,7 @@ pub struct Entry {
 pub enum Enqueued {
     /// It waits for a worker now.
     Added,
-    /// It was in the index already; nothing changed.
+    /// It was in the index already, and stays where it is.
     Duplicate,
     /// The index holds as many as it may. The row stays queued and the reconciler pushes it later.
     Full,
@@ -111,6 +116,9 @@ pub enum Released {
     Gone,
 }
 
+/// Claims in a row that may go past a ready priority to more urgent ones.
+pub const PASSED_OVER_MAX: u32 = 3;
+
 /// Where an entry of the index stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -131,10 +139,15 @@ pub enum Place {
 /// Every operation is atomic and gives the same end when repeated with the same arguments.
 #[async_trait]
 pub trait JobQueue: Send + Sync + fmt::Debug {
-    /// Adds an entry to its target's list, in order of id. `force` passes the hard cap.
+    /// Adds an entry to its target's list, in order of id. `force` passes the hard cap. One that
+    /// is in the index already only gets the priority that is named here.
     async fn enqueue(&self, entry: Entry, force: bool) -> Result<Enqueued, QueueError>;
 
     /// Leases the next entry for `ttl`. A token that already holds one gets the same one again.
+    ///
+    /// Targets of the most urgent priority go first, but while another one is ready it is passed
+    /// over [`PASSED_OVER_MAX`] times in a row at most, once more when two are due together.
+    /// Targets of one priority take turns.
     async fn claim(
         &self,
         token: &LeaseToken,

@@ -3,18 +3,22 @@
 //! Nothing else in the workspace knows a key's name. No value is more than ids, times and tokens.
 
 use fred::types::Key;
+use slipway_core::deployment::priority::Priority;
 
 /// The names, made once from the configured prefix.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     /// STRING: random id of the last completed rebuild; absent means that the data is lost.
     epoch: Key,
-    /// HASH deployment -> target: every entry of the index; its length is the depth.
+    /// HASH deployment -> `<target>:<priority>`: every entry of the index; its length is the depth.
     job: Key,
-    /// LIST of targets that may run now, each at most once: popped left, pushed right.
-    ready: Key,
-    /// HASH target -> `R` in the list of ready targets, `B:<id>` busy with that deployment,
-    /// `H:<id>` held while that deployment waits for a retry. Absent: idle.
+    /// LISTs of targets that may run now, one for each priority, each target at most once in all of
+    /// them: popped left, pushed right.
+    ready: [Key; Priority::ALL.len()],
+    /// HASH priority -> claims in a row that went past it while it had a ready target.
+    passed: Key,
+    /// HASH target -> `R<priority>` in that list of ready targets, `B:<id>` busy with that
+    /// deployment, `H:<id>` held while that deployment waits for a retry. Absent: idle.
     state: Key,
     /// ZSET deployment by the time (ms) from which it may run again.
     delayed: Key,
@@ -43,7 +47,8 @@ impl Keys {
         Self {
             epoch: key("epoch"),
             job: key("job"),
-            ready: key("ready"),
+            ready: Priority::ALL.map(|priority| key(&format!("ready:{}", priority.rank()))),
+            passed: key("passed"),
             state: key("state"),
             delayed: key("delayed"),
             leases: key("leases"),
@@ -59,10 +64,9 @@ impl Keys {
 
     /// The `KEYS` of every script, in the order that `shared.lua` names them.
     pub(crate) fn for_scripts(&self) -> Vec<Key> {
-        vec![
+        let mut keys = vec![
             self.epoch.clone(),
             self.job.clone(),
-            self.ready.clone(),
             self.state.clone(),
             self.delayed.clone(),
             self.leases.clone(),
@@ -70,7 +74,10 @@ impl Keys {
             self.wake.clone(),
             self.rebuild.clone(),
             self.probe.clone(),
-        ]
+            self.passed.clone(),
+        ];
+        keys.extend(self.ready.iter().cloned());
+        keys
     }
 
     /// What the name of every target's list begins with.
@@ -121,6 +128,6 @@ mod tests {
         let given = keys.len();
         keys.sort();
         keys.dedup();
-        assert_eq!((given, keys.len()), (10, 10));
+        assert_eq!((given, keys.len()), (13, 13));
     }
 }

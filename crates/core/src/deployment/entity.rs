@@ -9,6 +9,7 @@ pub mod deployment {
     use crate::{
         deployment::{status::Status, trigger::Trigger},
         id::{DeploymentId, ProjectId, TargetId, UserId},
+        ports::Entry,
     };
 
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -49,6 +50,18 @@ pub mod deployment {
     pub enum Relation {}
 
     impl ActiveModelBehavior for ActiveModel {}
+
+    impl Model {
+        /// The row as the dispatch index knows it.
+        #[must_use]
+        pub fn entry(&self) -> Entry {
+            Entry {
+                id: self.id,
+                target: self.target_id,
+                priority: self.trigger_kind.into(),
+            }
+        }
+    }
 }
 
 pub mod step {

@@ -4,6 +4,7 @@ pub mod admission;
 pub mod detail;
 pub mod entity;
 pub mod line;
+pub mod priority;
 pub mod queue_place;
 pub mod reason;
 pub mod release;

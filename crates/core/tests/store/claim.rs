@@ -5,6 +5,7 @@ use std::sync::Arc;
 use slipway_core::{
     db,
     deployment::{
+        priority::Priority,
         reason::{Code, Reason},
         run::{Next, RunEnd},
         status::{Status, Transition},
@@ -76,6 +77,7 @@ async fn an_older_one_of_the_target_goes_first(rig: Rig) {
     let entry = Entry {
         id: first,
         target: site.target.id,
+        priority: Priority::Manual,
     };
     let behind = async || match rig.try_claim(second, &token()).await.unwrap() {
         Claim::Behind(older) => older,

@@ -5,9 +5,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use fred::types::Value;
 use slipway_core::{
+    deployment::priority::Priority,
     id::{DeploymentId, TargetId},
     ports::{
-        Authority, Claimed, Enqueued, Entry, JobQueue, LeaseToken, Place, QueueError, Released,
+        Authority, Claimed, Enqueued, Entry, JobQueue, LeaseToken, PASSED_OVER_MAX, Place,
+        QueueError, Released,
     },
 };
 
@@ -93,6 +95,10 @@ fn target(id: TargetId) -> Value {
     Value::from(id.0)
 }
 
+fn rank(priority: Priority) -> Value {
+    Value::from(u32::from(priority.rank()))
+}
+
 fn millis(duration: Duration) -> Value {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(FAR_MS);
     text(&millis.min(FAR_MS).to_string())
@@ -127,17 +133,18 @@ fn place(word: &str) -> Option<Place> {
 
 fn entries(reply: &Reply) -> Result<Vec<Entry>, QueueError> {
     let numbers = reply.numbers()?;
-    let (pairs, rest) = numbers.as_chunks::<2>();
-    if !rest.is_empty() {
-        return Err(reply.unexpected());
-    }
-    Ok(pairs
-        .iter()
-        .map(|[id, target]| Entry {
+    let (entries, rest) = numbers.as_chunks::<3>();
+    let known = |[id, target, rank]: &[i64; 3]| {
+        Some(Entry {
             id: DeploymentId(*id),
             target: TargetId(*target),
+            priority: Priority::from_rank(u8::try_from(*rank).ok()?)?,
         })
-        .collect())
+    };
+    let entries: Option<Vec<Entry>> = entries.iter().map(known).collect();
+    entries
+        .filter(|_| rest.is_empty())
+        .ok_or_else(|| reply.unexpected())
 }
 
 #[async_trait]
@@ -145,7 +152,13 @@ impl JobQueue for RedisQueue {
     async fn enqueue(&self, entry: Entry, force: bool) -> Result<Enqueued, QueueError> {
         let force = if force { "1" } else { "0" };
         let cap = text(&self.cap.to_string());
-        let args = [id(entry.id), target(entry.target), cap, text(force)];
+        let args = [
+            id(entry.id),
+            target(entry.target),
+            rank(entry.priority),
+            cap,
+            text(force),
+        ];
         let reply = self.runner.run(&self.scripts.enqueue, args).await?;
         match reply.outcome() {
             "OK" => Ok(Enqueued::Added),
@@ -161,13 +174,18 @@ impl JobQueue for RedisQueue {
         ttl: Duration,
         max_running: u32,
     ) -> Result<Claimed, QueueError> {
-        let args = [text(token.as_str()), millis(ttl), Value::from(max_running)];
+        let args = [
+            text(token.as_str()),
+            millis(ttl),
+            Value::from(max_running),
+            Value::from(PASSED_OVER_MAX),
+        ];
         let reply = self.runner.run(&self.scripts.claim, args).await?;
         match reply.outcome() {
-            "OK" => Ok(Claimed::Entry(Entry {
-                id: DeploymentId(reply.number(0)?),
-                target: TargetId(reply.number(1)?),
-            })),
+            "OK" => match entries(&reply)?.as_slice() {
+                [entry] => Ok(Claimed::Entry(*entry)),
+                _ => Err(reply.unexpected()),
+            },
             "EMPTY" => {
                 let next = u64::try_from(reply.number(0)?).ok();
                 Ok(Claimed::Empty(next.map(Duration::from_millis)))
@@ -204,7 +222,13 @@ impl JobQueue for RedisQueue {
         ttl: Duration,
     ) -> Result<(), QueueError> {
         let token = text(token.as_str());
-        let args = [id(entry.id), target(entry.target), token, millis(ttl)];
+        let args = [
+            id(entry.id),
+            target(entry.target),
+            rank(entry.priority),
+            token,
+            millis(ttl),
+        ];
         self.runner.run(&self.scripts.hold, args).await?;
         Ok(())
     }
@@ -275,7 +299,14 @@ impl JobQueue for RedisQueue {
     ) -> Result<(), QueueError> {
         let (token, ttl) = lease.map_or(("", Duration::ZERO), |(t, ttl)| (t.as_str(), ttl));
         let (me, token) = (text(&self.me), text(token));
-        let args = [me, id(entry.id), target(entry.target), token, millis(ttl)];
+        let args = [
+            me,
+            id(entry.id),
+            target(entry.target),
+            rank(entry.priority),
+            token,
+            millis(ttl),
+        ];
         self.runner.run(&self.scripts.restore, args).await?;
         Ok(())
     }

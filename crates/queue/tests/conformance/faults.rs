@@ -73,12 +73,12 @@ async fn repair_lists_a_ready_target_exactly_once() {
     on_raw_redis(|rig: Rig, raw: RawRedis| async move {
         rig.add(&[entry(1, 7)]).await;
         for rounds in [0, 2, 3] {
-            let _: u64 = raw.client.del(raw.key("ready")).await.unwrap();
+            let _: u64 = raw.client.del(raw.key("ready:1")).await.unwrap();
             for _ in 0..rounds {
-                let _: u64 = raw.client.rpush(raw.key("ready"), "7").await.unwrap();
+                let _: u64 = raw.client.rpush(raw.key("ready:1"), "7").await.unwrap();
             }
             assert!(rig.queue.repair(entry(1, 7).target).await.unwrap());
-            let ready: Vec<String> = raw.client.lrange(raw.key("ready"), 0, -1).await.unwrap();
+            let ready: Vec<String> = raw.client.lrange(raw.key("ready:1"), 0, -1).await.unwrap();
             assert_eq!(ready, ["7"]);
         }
         rig.claim_this(entry(1, 7)).await;
@@ -114,7 +114,7 @@ async fn ids_that_nobody_added_are_dropped_by_claims() {
         let _: u64 = raw.client.lpush(raw.key("pend:1"), junk).await.unwrap();
         let _: u64 = raw
             .client
-            .rpush(raw.key("ready"), vec!["8", "9"])
+            .rpush(raw.key("ready:1"), vec!["8", "9"])
             .await
             .unwrap();
         let _: u64 = raw

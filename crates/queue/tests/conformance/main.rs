@@ -55,6 +55,15 @@ on_both! {
         a_late_renewal_counts_while_nobody_has_taken_the_entry,
         a_held_entry_blocks_its_target,
         holding_moves_an_entry_from_wherever_it_is;
+    priorities:
+        the_most_urgent_target_goes_first,
+        order_within_a_target_is_by_id_whatever_the_priorities,
+        a_target_competes_with_the_priority_of_its_next_entry,
+        nothing_waits_for_ever_behind_a_steady_stream_of_urgent_work,
+        a_share_that_is_due_goes_to_a_waiting_target_only,
+        a_known_entry_takes_another_priority_wherever_it_is,
+        a_rebuild_keeps_priorities,
+        a_crowded_target_costs_the_others_nothing;
     retries:
         a_retry_keeps_newer_entries_of_its_target_waiting,
         a_retry_that_is_due_runs_first,

@@ -1,16 +1,18 @@
 //! Random sequences of operations, run on both implementations, which must answer alike.
 //!
-//! Times are either over at once or never, so that the clock takes no part.
+//! Times are either over at once or never, so that the clock takes no part. The environment variable
+//! `SLIPWAY_TEST_QUEUE_SEQUENCES` says how many sequences are tried.
 
 use std::time::Duration;
 
 use proptest::{prelude::*, test_runner::TestRunner};
 use slipway_core::{
+    deployment::priority::Priority,
     id::{DeploymentId, TargetId},
     ports::{Authority, Claimed, Entry, JobQueue, LeaseToken},
 };
 
-use crate::rig::{LONG, Rig, entry};
+use crate::rig::{LONG, Rig, ranked};
 
 const IDS: i64 = 12;
 const TARGETS: i64 = 4;
@@ -20,6 +22,7 @@ const TOKENS: usize = 5;
 enum Operation {
     Enqueue {
         id: i64,
+        priority: Priority,
         force: bool,
     },
     Claim {
@@ -42,6 +45,7 @@ enum Operation {
     },
     Hold {
         id: i64,
+        priority: Priority,
         token: usize,
         runs_out: bool,
     },
@@ -56,6 +60,7 @@ enum Operation {
     Begin,
     Restore {
         id: i64,
+        priority: Priority,
         lease: Option<usize>,
     },
     End,
@@ -64,9 +69,11 @@ enum Operation {
 fn operations() -> impl Strategy<Value = Vec<Operation>> {
     let id = || 1..=IDS;
     let token = || 0..TOKENS;
+    let priority = || prop::sample::select(Priority::ALL.to_vec());
     let by = || prop_oneof![2 => token().prop_map(Some), 1 => Just(None)];
     let operation = prop_oneof![
-        8 => (id(), any::<bool>()).prop_map(|(id, force)| Operation::Enqueue { id, force }),
+        8 => (id(), priority(), any::<bool>())
+            .prop_map(|(id, priority, force)| Operation::Enqueue { id, priority, force }),
         8 => (token(), prop::bool::weighted(0.2), 1..=4_u32).prop_map(
             |(token, runs_out, max_running)| Operation::Claim { token, runs_out, max_running }
         ),
@@ -74,21 +81,27 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         4 => (id(), by(), any::<bool>())
             .prop_map(|(id, by, due)| Operation::Retry { id, by, due }),
         3 => (id(), by()).prop_map(|(id, by)| Operation::Requeue { id, by }),
-        3 => (id(), token(), prop::bool::weighted(0.2))
-            .prop_map(|(id, token, runs_out)| Operation::Hold { id, token, runs_out }),
+        3 => (id(), priority(), token(), prop::bool::weighted(0.2)).prop_map(
+            |(id, priority, token, runs_out)| Operation::Hold { id, priority, token, runs_out }
+        ),
         2 => (prop::collection::vec((id(), token()), 1..4), prop::bool::weighted(0.3))
             .prop_map(|(ids, runs_out)| Operation::Renew { ids, runs_out }),
         3 => (1..=TARGETS).prop_map(|target| Operation::Repair { target }),
         1 => prop::sample::select(vec![Operation::Wipe, Operation::Begin, Operation::End]),
-        2 => (id(), prop::option::of(token()))
-            .prop_map(|(id, lease)| Operation::Restore { id, lease }),
+        2 => (id(), priority(), prop::option::of(token()))
+            .prop_map(|(id, priority, lease)| Operation::Restore { id, priority, lease }),
     ];
     prop::collection::vec(operation, 1..60)
 }
 
-/// A deployment belongs to the same target for ever.
-fn of(id: i64) -> Entry {
-    entry(id, id % TARGETS + 1)
+/// A deployment belongs to the same target for ever; its priority may have been recorded wrongly.
+fn of(id: i64, priority: Priority) -> Entry {
+    ranked(id, id % TARGETS + 1, priority)
+}
+
+/// The same for what only names it.
+fn it(id: i64) -> Entry {
+    of(id, Priority::Manual)
 }
 
 fn time(runs_out: bool) -> Duration {
@@ -111,8 +124,12 @@ impl Run<'_> {
     async fn step(&self, operation: &Operation) -> String {
         let queue = self.rig.queue.as_ref();
         match operation {
-            Operation::Enqueue { id, force } => {
-                format!("{:?}", queue.enqueue(of(*id), *force).await)
+            Operation::Enqueue {
+                id,
+                priority,
+                force,
+            } => {
+                format!("{:?}", queue.enqueue(of(*id, *priority), *force).await)
             }
             Operation::Claim {
                 token,
@@ -127,25 +144,28 @@ impl Run<'_> {
                 }
             }
             Operation::Finish { id, by } => {
-                format!("{:?}", queue.finish(of(*id), &self.authority(*by)).await)
+                format!("{:?}", queue.finish(it(*id), &self.authority(*by)).await)
             }
             Operation::Retry { id, by, due } => {
                 let by = self.authority(*by);
-                format!("{:?}", queue.retry(of(*id), &by, time(*due)).await)
+                format!("{:?}", queue.retry(it(*id), &by, time(*due)).await)
             }
             Operation::Requeue { id, by } => {
-                format!("{:?}", queue.requeue(of(*id), &self.authority(*by)).await)
+                format!("{:?}", queue.requeue(it(*id), &self.authority(*by)).await)
             }
             Operation::Hold {
                 id,
+                priority,
                 token,
                 runs_out,
             } => {
                 let token = &self.tokens[*token];
-                format!("{:?}", queue.hold(of(*id), token, time(*runs_out)).await)
+                let held = of(*id, *priority);
+                format!("{:?}", queue.hold(held, token, time(*runs_out)).await)
             }
             Operation::Renew { ids, runs_out } => {
-                let lease = |(id, token): &(i64, usize)| (of(*id).id, self.tokens[*token].clone());
+                let lease =
+                    |(id, token): &(i64, usize)| (DeploymentId(*id), self.tokens[*token].clone());
                 let leases: Vec<_> = ids.iter().map(lease).collect();
                 format!("{:?}", queue.renew(&leases, time(*runs_out)).await)
             }
@@ -157,9 +177,13 @@ impl Run<'_> {
                 String::new()
             }
             Operation::Begin => format!("{:?}", queue.begin_rebuild().await),
-            Operation::Restore { id, lease } => {
+            Operation::Restore {
+                id,
+                priority,
+                lease,
+            } => {
                 let lease = lease.map(|token| (&self.tokens[token], LONG));
-                format!("{:?}", queue.restore(of(*id), lease).await)
+                format!("{:?}", queue.restore(of(*id, *priority), lease).await)
             }
             Operation::End => format!("{:?}", queue.end_rebuild().await),
         }
@@ -217,9 +241,12 @@ async fn compare(redis: &Rig, operations: &[Operation]) -> Result<(), TestCaseEr
 fn both_implementations_answer_alike() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let redis = runtime.block_on(Rig::redis());
+    let default = ProptestConfig::default();
     let mut runner = TestRunner::new(ProptestConfig {
         failure_persistence: None,
-        ..ProptestConfig::default()
+        cases: slipway_testkit::variable("SLIPWAY_TEST_QUEUE_SEQUENCES")
+            .map_or(default.cases, |number| number.parse().expect("a number")),
+        ..default
     });
     let outcome = runner.run(&operations(), |operations| {
         runtime.block_on(compare(&redis, &operations))

@@ -17,6 +17,7 @@ use rustls::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use slipway_core::{
+    deployment::priority::Priority,
     id::{DeploymentId, TargetId},
     ports::{Claimed, Enqueued, Entry, EventBus, JobQueue, LeaseToken},
     settings,
@@ -120,9 +121,15 @@ impl Rig {
 
 /// Deployment `id` of target `target`.
 pub(crate) fn entry(id: i64, target: i64) -> Entry {
+    ranked(id, target, Priority::Manual)
+}
+
+/// The same with a priority of its own.
+pub(crate) fn ranked(id: i64, target: i64, priority: Priority) -> Entry {
     Entry {
         id: DeploymentId(id),
         target: TargetId(target),
+        priority,
     }
 }
 

@@ -9,7 +9,7 @@ use slipway_core::{
         status::{Status, Transition},
         store::{self, Guard},
     },
-    ports::{Authority, Entry},
+    ports::Authority,
 };
 
 use crate::{
@@ -160,11 +160,11 @@ pub(crate) async fn take_back(rig: &Rig, row: &Model) {
     );
     assert!(done.await.unwrap());
     tx.commit().await.unwrap();
-    let entry = Entry {
-        id: row.id,
-        target: row.target_id,
-    };
-    let told = rig.ctx.queue.requeue(entry, &Authority::Database).await;
+    let told = rig
+        .ctx
+        .queue
+        .requeue(row.entry(), &Authority::Database)
+        .await;
     told.unwrap();
 }
 

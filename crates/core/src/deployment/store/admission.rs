@@ -23,7 +23,6 @@ use crate::{
     },
     error::{Error, Result},
     fail,
-    ports::Entry,
     project::policy::QueuePolicy,
 };
 
@@ -304,10 +303,7 @@ impl<C: ConnectionTrait> Batch<'_, C> {
         for old in older {
             let taken_over = Transition::Supersede { by: row.id };
             if apply(self.tx, &old, Guard::State, &taken_over, self.now).await? {
-                superseded.push(Entry {
-                    id: old.id,
-                    target: old.target_id,
-                });
+                superseded.push(old.entry());
             }
         }
         Ok(Ok(Admitted {

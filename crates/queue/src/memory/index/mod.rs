@@ -5,22 +5,26 @@
 
 mod rebuild;
 mod repair;
+mod round;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
 use slipway_core::{
+    deployment::priority::Priority,
     id::{DeploymentId, TargetId},
     ports::{Authority, Claimed, Enqueued, Entry, LeaseToken, Place, QueueError, Released},
 };
 use tokio::time::Instant;
 
+use round::Rounds;
+
 /// What a target is doing; a target without a state is idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Ready,
+    Ready(Priority),
     Busy(DeploymentId),
     Held(DeploymentId),
 }
@@ -36,9 +40,9 @@ struct Lease {
 pub(super) struct Index {
     complete: bool,
     rebuild_until: Option<Instant>,
-    jobs: BTreeMap<DeploymentId, TargetId>,
+    jobs: BTreeMap<DeploymentId, (TargetId, Priority)>,
     pending: HashMap<TargetId, BTreeSet<DeploymentId>>,
-    ready: VecDeque<TargetId>,
+    ready: Rounds,
     states: BTreeMap<TargetId, State>,
     delayed: BTreeMap<DeploymentId, Instant>,
     leases: BTreeMap<DeploymentId, Lease>,
@@ -70,7 +74,11 @@ impl Index {
     }
 
     pub(super) fn enqueue(&mut self, entry: Entry, cap: Option<usize>) -> Enqueued {
-        if self.jobs.contains_key(&entry.id) {
+        if let Some((target, priority)) = self.jobs.get_mut(&entry.id) {
+            let target = *target;
+            if std::mem::replace(priority, entry.priority) != entry.priority {
+                self.settle(target, None);
+            }
             return Enqueued::Duplicate;
         }
         if cap.is_some_and(|cap| self.jobs.len() >= cap) {
@@ -95,14 +103,19 @@ impl Index {
         if self.leases.len() >= usize::try_from(max_running).unwrap_or(usize::MAX) {
             return Claimed::Busy;
         }
-        while let Some(target) = self.ready.pop_front() {
+        while let Some((target, priority)) = self.ready.next() {
             self.states.remove(&target);
             let first = self.pending.get_mut(&target).and_then(BTreeSet::pop_first);
             if let Some(id) = first {
                 self.forget_empty(target);
                 self.lease(id, token, now + ttl);
                 self.states.insert(target, State::Busy(id));
-                return Claimed::Entry(Entry { id, target });
+                self.ready.pass_over(priority);
+                return Claimed::Entry(Entry {
+                    id,
+                    target,
+                    priority,
+                });
             }
         }
         let next = self.delayed.values().min();
@@ -120,7 +133,7 @@ impl Index {
         self.release(id, by, |index, target| {
             index.delayed.insert(id, due);
             let others = match index.states.get(&target) {
-                None | Some(State::Ready) => false,
+                None | Some(State::Ready(_)) => false,
                 Some(State::Busy(holder) | State::Held(holder)) => *holder != id,
             };
             if !others {
@@ -137,8 +150,12 @@ impl Index {
     }
 
     pub(super) fn hold(&mut self, entry: Entry, token: &LeaseToken, expires: Instant) {
-        let Entry { id, target } = entry;
-        self.jobs.insert(id, target);
+        let Entry {
+            id,
+            target,
+            priority,
+        } = entry;
+        self.jobs.insert(id, (target, priority));
         self.lift(id, target);
         self.lease(id, token, expires);
         self.occupy(target, State::Busy(id));
@@ -158,7 +175,7 @@ impl Index {
     }
 
     pub(super) fn place(&self, id: DeploymentId) -> Place {
-        let Some(target) = self.jobs.get(&id) else {
+        let Some((target, _)) = self.jobs.get(&id) else {
             return Place::Absent;
         };
         if self.leases.contains_key(&id) {
@@ -184,9 +201,10 @@ impl Index {
             .into_iter()
             .chain(seen)
             .take(limit)
-            .map(|(id, target)| Entry {
+            .map(|(id, (target, priority))| Entry {
                 id: *id,
                 target: *target,
+                priority: *priority,
             })
             .collect();
         self.listed_up_to = listed.last().map(|entry| entry.id);
@@ -194,7 +212,7 @@ impl Index {
     }
 
     fn add(&mut self, entry: Entry) {
-        self.jobs.insert(entry.id, entry.target);
+        self.jobs.insert(entry.id, (entry.target, entry.priority));
         self.pending
             .entry(entry.target)
             .or_default()
@@ -204,8 +222,12 @@ impl Index {
 
     fn held_by(&self, token: &LeaseToken) -> Option<Entry> {
         let id = *self.holders.get(token)?;
-        let target = *self.jobs.get(&id)?;
-        Some(Entry { id, target })
+        let (target, priority) = *self.jobs.get(&id)?;
+        Some(Entry {
+            id,
+            target,
+            priority,
+        })
     }
 
     fn lease(&mut self, id: DeploymentId, token: &LeaseToken, expires: Instant) {
@@ -231,7 +253,7 @@ impl Index {
         by: &Authority,
         put: impl FnOnce(&mut Self, TargetId),
     ) -> Released {
-        let Some(target) = self.jobs.get(&id).copied() else {
+        let Some((target, _)) = self.jobs.get(&id).copied() else {
             return Released::Gone;
         };
         if let Authority::Lease(token) = by
@@ -268,30 +290,34 @@ impl Index {
 
     /// Brings a target's state in line after `moved` has moved.
     fn settle(&mut self, target: TargetId, moved: Option<DeploymentId>) {
-        let waiting = self.pending.contains_key(&target);
-        let free = match self.states.get(&target) {
-            None => true,
-            Some(State::Ready) => {
-                if !waiting {
-                    self.states.remove(&target);
-                    self.ready.retain(|listed| *listed != target);
-                }
-                return;
-            }
-            Some(State::Busy(holder) | State::Held(holder)) => Some(*holder) == moved,
+        let state = self.states.get(&target).copied();
+        let taken = match state {
+            None | Some(State::Ready(_)) => false,
+            Some(State::Busy(holder) | State::Held(holder)) => Some(holder) != moved,
         };
-        if free && waiting {
-            self.states.insert(target, State::Ready);
-            self.ready.push_back(target);
-        } else if free {
+        let right = self.ready_state(target);
+        if taken || state == right {
+            return;
+        }
+        self.ready.remove(target);
+        if let Some(State::Ready(priority)) = right {
+            self.states.insert(target, State::Ready(priority));
+            self.ready.join(target, priority);
+        } else {
             self.states.remove(&target);
         }
     }
 
+    /// The state of a target that may run: in the round of its first entry's priority.
+    fn ready_state(&self, target: TargetId) -> Option<State> {
+        let first = self.pending.get(&target)?.first()?;
+        let (_, priority) = self.jobs.get(first)?;
+        Some(State::Ready(*priority))
+    }
+
     fn occupy(&mut self, target: TargetId, holder: State) {
-        if self.states.insert(target, holder) == Some(State::Ready) {
-            self.ready.retain(|listed| *listed != target);
-        }
+        self.ready.remove(target);
+        self.states.insert(target, holder);
     }
 }
 

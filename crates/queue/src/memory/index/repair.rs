@@ -8,22 +8,22 @@ impl Index {
     /// True if something was wrong.
     pub(in crate::memory) fn repair(&mut self, target: TargetId) -> bool {
         let right = self.rightful_state(target);
-        let rounds = self
-            .ready
-            .iter()
-            .filter(|listed| **listed == target)
-            .count();
-        let rounds_right = usize::from(right == Some(State::Ready));
-        if self.states.get(&target).copied() == right && rounds == rounds_right {
+        let rightful_round = match right {
+            Some(State::Ready(priority)) => Some(priority),
+            Some(State::Busy(_) | State::Held(_)) | None => None,
+        };
+        if self.states.get(&target).copied() == right
+            && self.ready.holds_only_in(target, rightful_round)
+        {
             return false;
         }
-        self.ready.retain(|listed| *listed != target);
+        self.ready.remove(target);
         match right {
             Some(state) => self.states.insert(target, state),
             None => self.states.remove(&target),
         };
-        if right == Some(State::Ready) {
-            self.ready.push_back(target);
+        if let Some(priority) = rightful_round {
+            self.ready.join(target, priority);
         }
         true
     }
@@ -33,13 +33,13 @@ impl Index {
         let pick = |ids: Vec<DeploymentId>, holder: fn(DeploymentId) -> State| {
             let ours = ids
                 .into_iter()
-                .filter(|id| self.jobs.get(id) == Some(&target));
+                .filter(|id| self.jobs.get(id).is_some_and(|(of, _)| *of == target));
             let ours: Vec<State> = ours.map(holder).collect();
             let recorded = ours.iter().copied().find(|held| Some(*held) == state);
             recorded.or_else(|| ours.first().copied())
         };
         pick(self.leases.keys().copied().collect(), State::Busy)
             .or_else(|| pick(self.delayed.keys().copied().collect(), State::Held))
-            .or_else(|| self.pending.contains_key(&target).then_some(State::Ready))
+            .or_else(|| self.ready_state(target))
     }
 }

@@ -3,6 +3,15 @@
 use super::{rebuild::REBUILD_LOCK, *};
 
 const TARGET: TargetId = TargetId(7);
+const PRIORITY: Priority = Priority::Manual;
+
+fn entry(id: i64) -> Entry {
+    Entry {
+        id: DeploymentId(id),
+        target: TARGET,
+        priority: PRIORITY,
+    }
+}
 
 fn index_with(ids: &[i64]) -> Index {
     let mut index = Index {
@@ -10,11 +19,7 @@ fn index_with(ids: &[i64]) -> Index {
         ..Index::default()
     };
     for id in ids {
-        let entry = Entry {
-            id: DeploymentId(*id),
-            target: TARGET,
-        };
-        assert_eq!(index.enqueue(entry, None), Enqueued::Added);
+        assert_eq!(index.enqueue(entry(*id), None), Enqueued::Added);
     }
     index
 }
@@ -34,11 +39,7 @@ fn repair_frees_a_target_whose_running_entry_has_no_lease() {
 
     assert!(index.repair(TARGET));
     assert!(!index.repair(TARGET));
-    let next = Entry {
-        id: DeploymentId(2),
-        target: TARGET,
-    };
-    assert_eq!(claim(&mut index), Claimed::Entry(next));
+    assert_eq!(claim(&mut index), Claimed::Entry(entry(2)));
 }
 
 #[test]
@@ -53,17 +54,29 @@ fn repair_frees_a_target_held_for_an_entry_that_is_not_delayed() {
     index.delayed.clear();
 
     assert!(index.repair(TARGET));
-    assert_eq!(index.states.get(&TARGET), Some(&State::Ready));
+    assert_eq!(index.states.get(&TARGET), Some(&State::Ready(PRIORITY)));
 }
 
 #[test]
 fn repair_lists_a_ready_target_exactly_once() {
     for rounds in [0, 2, 3] {
         let mut index = index_with(&[1]);
-        index.ready = std::iter::repeat_n(TARGET, rounds).collect();
+        index.ready = Rounds::default();
+        for _ in 0..rounds {
+            index.ready.join(TARGET, PRIORITY);
+        }
         assert!(index.repair(TARGET));
-        assert_eq!(index.ready, [TARGET]);
+        assert!(index.ready.holds_only_in(TARGET, Some(PRIORITY)));
     }
+}
+
+#[test]
+fn repair_moves_a_target_to_the_round_of_its_next_entry() {
+    let mut index = index_with(&[1]);
+    index.ready.remove(TARGET);
+    index.ready.join(TARGET, Priority::Automatic);
+    assert!(index.repair(TARGET));
+    assert!(index.ready.holds_only_in(TARGET, Some(PRIORITY)));
 }
 
 #[test]
@@ -71,13 +84,7 @@ fn repair_blocks_a_target_whose_running_entry_was_forgotten() {
     let mut index = index_with(&[1]);
     claim(&mut index);
     index.states.clear();
-    index.enqueue(
-        Entry {
-            id: DeploymentId(2),
-            target: TARGET,
-        },
-        None,
-    );
+    index.enqueue(entry(2), None);
 
     assert!(index.repair(TARGET));
     assert_eq!(claim(&mut index), Claimed::Empty(None));
@@ -98,10 +105,7 @@ fn a_limited_listing_goes_on_where_the_last_one_ended() {
 #[test]
 fn a_rebuild_that_stands_still_gives_way_to_another() {
     let start = Instant::now();
-    let entry = Entry {
-        id: DeploymentId(1),
-        target: TARGET,
-    };
+    let entry = entry(1);
     let mut index = Index::default();
     assert!(index.begin_rebuild(start));
     let late = start + REBUILD_LOCK;

@@ -1,17 +1,21 @@
--- Leases the next entry that may run.
--- ARGV  2 token  3 lease in ms  4 most leases at once
--- Answers  OK id target | EMPTY ms-until-the-next-delayed-entry-or-minus-1 | BUSY | LOST
+-- Leases the next entry that may run: of the most urgent priority that has a ready target, unless a
+-- lower one was passed over too often.
+-- ARGV  2 token  3 lease in ms  4 most leases at once  5 claims in a row that may pass one over
+-- Answers  OK id target priority | EMPTY ms-until-the-next-delayed-entry-or-minus-1 | BUSY | LOST
 local token, ttl_ms, running_max = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local passed_max = tonumber(ARGV[5])
 local BATCH = 100
 if lost() then return { 'LOST' } end
 local now = now_ms()
 
 -- An answer may have been lost on its way: the same token gets the same entry.
 local mine = redis.call('HGET', TOKENS, 't:' .. token)
-local its_target = mine and redis.call('HGET', JOB, mine)
-if its_target then
-  redis.call('ZADD', LEASES, now + ttl_ms, mine)
-  return { 'OK', mine, its_target }
+if mine then
+  local target, rank = known(mine)
+  if target then
+    redis.call('ZADD', LEASES, now + ttl_ms, mine)
+    return { 'OK', mine, target, rank }
+  end
 end
 
 -- Puts back those whose time has come, the oldest deployment first.
@@ -19,7 +23,7 @@ local function put_back(set)
   local due = redis.call('ZRANGEBYSCORE', set, '-inf', now, 'LIMIT', 0, BATCH)
   table.sort(due, function(a, b) return tonumber(a) < tonumber(b) end)
   for _, id in ipairs(due) do
-    local target = redis.call('HGET', JOB, id)
+    local target = known(id)
     if target then
       lift(target, id)
       insert(target, id)
@@ -43,27 +47,54 @@ end
 local function take(target)
   for _ = 1, BATCH do
     local id = redis.call('LPOP', PEND .. target)
-    if not id or redis.call('HGET', JOB, id) == target then return id end
+    if not id or known(id) == target then return id end
   end
   return false
 end
 
+-- The priority whose turn it is: the one that was passed over most often, if that was too often,
+-- else the most urgent one. Nothing when no target is ready.
+local function next_rank()
+  local urgent, due, most = nil, nil, passed_max - 1
+  for _, rank in ipairs(RANKS) do
+    if redis.call('LLEN', READY[rank]) > 0 then
+      urgent = urgent or rank
+      local passed = tonumber(redis.call('HGET', PASSED, rank) or '0')
+      if passed > most then due, most = rank, passed end
+    end
+  end
+  return due or urgent
+end
+
+-- Counts a claim of this priority as one that went past every lower one that waits.
+local function pass_over(taken)
+  redis.call('HDEL', PASSED, taken)
+  for _, rank in ipairs(RANKS) do
+    if rank > taken and redis.call('LLEN', READY[rank]) > 0 then
+      redis.call('HINCRBY', PASSED, rank, 1)
+    end
+  end
+end
+
 for _ = 1, BATCH do
-  local target = redis.call('LPOP', READY)
-  if not target then
-    -- Nothing is ready, so every token is stale.
-    redis.call('DEL', WAKE)
+  local rank = next_rank()
+  if not rank then
+    -- Nothing is ready, so every token is stale and nobody is passed over.
+    redis.call('DEL', WAKE, PASSED)
     local first = redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')
     local wait = first[2] and math.max(0, tonumber(first[2]) - now) or -1
     return { 'EMPTY', string.format('%.0f', wait) }
   end
-  if redis.call('HGET', STATE, target) == 'R' then
+  local target = redis.call('LPOP', READY[rank])
+  if redis.call('HGET', STATE, target) == 'R' .. rank then
     redis.call('HDEL', STATE, target)
     local id = take(target)
     if id then
+      local _, its_rank = known(id)
       lease(id, token, ttl_ms)
       redis.call('HSET', STATE, target, 'B:' .. id)
-      return { 'OK', id, target }
+      pass_over(rank)
+      return { 'OK', id, target, its_rank }
     end
     settle(target, '')
   end

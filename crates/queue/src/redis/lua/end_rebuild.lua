@@ -4,7 +4,7 @@
 if redis.call('GET', REBUILD) == ARGV[2] then
   redis.call('SET', EPOCH, ARGV[3])
   redis.call('DEL', REBUILD)
-  for _ = 1, math.min(redis.call('LLEN', READY), WAKE_TOKENS_MAX) do wake() end
+  for _ = 1, math.min(ready(), WAKE_TOKENS_MAX) do wake() end
   return { 'OK' }
 end
 if lost() then return { 'LOST' } end

@@ -1,9 +1,16 @@
--- Adds an entry to its target's list.
--- ARGV  2 id  3 target  4 most entries of the index  5 '1' to pass that cap
+-- Adds an entry to its target's list; one that is known already only gets this priority.
+-- ARGV  2 id  3 target  4 priority  5 most entries of the index  6 '1' to pass that cap
 -- Answers  OK | DUPLICATE | FULL | LOST
-local id, target, cap, force = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local id, target, rank, cap, force = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
 if lost() then return { 'LOST' } end
-if redis.call('HEXISTS', JOB, id) == 1 then return { 'DUPLICATE' } end
+local its_target, its_rank = known(id)
+if its_target then
+  if its_rank ~= rank then
+    know(id, its_target, rank)
+    settle(its_target, '')
+  end
+  return { 'DUPLICATE' }
+end
 if force ~= '1' and redis.call('HLEN', JOB) >= cap then return { 'FULL' } end
-if add(id, target) then wake() end
+if add(id, target, rank) then wake() end
 return { 'OK' }

@@ -1,6 +1,6 @@
 -- Records what the database says is running.
--- ARGV  2 id  3 target  4 token  5 lease in ms
+-- ARGV  2 id  3 target  4 priority  5 token  6 lease in ms
 -- Answers  OK | LOST
 if lost() then return { 'LOST' } end
-hold(ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]))
+hold(ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6]))
 return { 'OK' }

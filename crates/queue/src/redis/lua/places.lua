@@ -18,7 +18,7 @@ end
 local answer = { 'OK' }
 for i = 2, #ARGV do
   local id, place = ARGV[i], 'adrift'
-  local target = redis.call('HGET', JOB, id)
+  local target = known(id)
   if not target then
     place = 'absent'
   elseif redis.call('ZSCORE', LEASES, id) then

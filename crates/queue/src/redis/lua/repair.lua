@@ -10,7 +10,7 @@ local state = redis.call('HGET', STATE, target)
 local function holder(set, mark)
   local found = false
   for _, id in ipairs(redis.call('ZRANGE', set, 0, -1)) do
-    if redis.call('HGET', JOB, id) == target then
+    if known(id) == target then
       if state == mark .. id then return id end
       if not found or tonumber(id) < tonumber(found) then found = id end
     end
@@ -18,7 +18,7 @@ local function holder(set, mark)
   return found
 end
 
-local right = redis.call('EXISTS', PEND .. target) == 1 and 'R'
+local right = ready_state(target)
 local busy = holder(LEASES, 'B:')
 local held = not busy and holder(DELAYED, 'H:')
 if busy then
@@ -27,17 +27,20 @@ elseif held then
   right = 'H:' .. held
 end
 
-local rounds = #redis.call('LPOS', READY, target, 'COUNT', 0)
-if state == right and rounds == (right == 'R' and 1 or 0) then return { 'OK', '0' } end
+local sound = state == right
+for _, rank in ipairs(RANKS) do
+  local rounds = #redis.call('LPOS', READY[rank], target, 'COUNT', 0)
+  sound = sound and rounds == (right == 'R' .. rank and 1 or 0)
+end
+if sound then return { 'OK', '0' } end
 
-redis.call('LREM', READY, 0, target)
-if right then
+for _, rank in ipairs(RANKS) do redis.call('LREM', READY[rank], 0, target) end
+if round_of(right) then
+  join_round(target, right)
+  wake()
+elseif right then
   redis.call('HSET', STATE, target, right)
 else
   redis.call('HDEL', STATE, target)
-end
-if right == 'R' then
-  redis.call('RPUSH', READY, target)
-  wake()
 end
 return { 'OK', '1' }

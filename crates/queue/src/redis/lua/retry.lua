@@ -8,7 +8,7 @@ if not target then return refusal end
 lift(target, id)
 redis.call('ZADD', DELAYED, now_ms() + delay_ms, id)
 local state = redis.call('HGET', STATE, target)
-if not state or state == 'R' or state == 'B:' .. id or state == 'H:' .. id then
+if not state or round_of(state) or state == 'B:' .. id or state == 'H:' .. id then
   occupy(target, 'H:' .. id)
 end
 wake()

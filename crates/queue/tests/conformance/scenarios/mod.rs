@@ -3,6 +3,7 @@
 pub(crate) mod bus;
 pub(crate) mod leases;
 pub(crate) mod order;
+pub(crate) mod priorities;
 pub(crate) mod rebuild;
 pub(crate) mod retries;
 pub(crate) mod wake;
