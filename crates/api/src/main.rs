@@ -6,7 +6,10 @@ use anyhow::Context as _;
 use clap::Parser;
 use secrecy::ExposeSecret as _;
 use slipway_api::run;
-use slipway_core::{account::first_admin::FirstAdmin, recovery::duties::Duties, start, telemetry};
+use slipway_core::{
+    account::first_admin::FirstAdmin, process::entity::ProcessKind, recovery::duties::Duties,
+    start, telemetry,
+};
 
 /// Slipway's API server.
 #[derive(Debug, Parser)]
@@ -35,7 +38,7 @@ async fn main() -> anyhow::Result<()> {
     let (stop, now) = start::signals()?;
     let listener = run::bind(&ctx)?;
     tracing::info!(address = %listener.local_addr()?, "listening");
-    let duties = Duties::start(&ctx).await;
+    let duties = Duties::start(&ctx, ProcessKind::Api).await;
     let served = tokio::select! {
         served = run::serve(ctx, listener, stop) => served,
         () = now.cancelled() => Ok(()),

@@ -1,6 +1,6 @@
 //! Serving: the server and the service manager's watchdog, until told to stop.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, sync::Arc};
 
 use anyhow::Context as _;
 use sd_notify::NotifyState;
@@ -25,11 +25,13 @@ pub fn bind(ctx: &Ctx) -> anyhow::Result<TcpListener> {
 /// When the server cannot start or breaks off.
 pub async fn serve(ctx: Ctx, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
     let tasks = TaskTracker::new();
+    let process = Arc::clone(&ctx.process);
     let server = build(State::new(ctx, stop.clone())?, listener)?;
     let handle = server.handle();
     let stopping = stop.clone();
     tasks.spawn(async move {
         stopping.cancelled().await;
+        process.drain();
         handle.stop(true).await;
     });
     tasks.spawn(stop.clone().run_until_cancelled_owned(feed_watchdog()));

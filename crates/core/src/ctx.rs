@@ -16,6 +16,7 @@ use crate::{
     gather::{Gather, Limits},
     health::QueueHealth,
     ports::{EventBus, JobQueue},
+    process::me::Process,
     settings::Settings,
     vault::ring::KeyRing,
 };
@@ -29,6 +30,8 @@ pub struct Ctx {
     pub queue: Arc<dyn JobQueue>,
     /// Live hints.
     pub bus: Arc<dyn EventBus>,
+    /// This process, as the others see it.
+    pub process: Arc<Process>,
     /// Whether new work can be taken.
     pub health: QueueHealth,
     /// Master keys.
@@ -66,6 +69,7 @@ impl Ctx {
             db,
             queue,
             bus,
+            process: Arc::new(Process::new()),
             health: QueueHealth::default(),
             keys: Arc::new(keys),
             passwords: Arc::new(Passwords::new()),

@@ -60,25 +60,12 @@ pub fn prepare(
         guard,
         git: GitStore::new(dir, options)
             .with_context(|| format!("preparing the worker's folder {}", dir.display()))?,
-        name: name()?,
+        name: ctx.process.name.clone(),
         base_environment: inherited(&INHERITED),
         hand_back,
         ctx: ctx.clone(),
     };
     Ok(Runner::new(shop, keeper))
-}
-
-/// The host's name and something random: a name that is used twice could not be told from the one
-/// that was lost.
-fn name() -> anyhow::Result<String> {
-    let host = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned();
-    let mut bytes = [0_u8; 4];
-    getrandom::fill(&mut bytes)?;
-    let host: String = host.chars().take(100).collect();
-    Ok(format!("{host}-{}", hex::encode(bytes)))
 }
 
 /// Takes and runs deployments until `stop`, then drains; `now` ends the patience.

@@ -9,8 +9,8 @@ use anyhow::Context as _;
 use clap::Args;
 use secrecy::ExposeSecret as _;
 use slipway_core::{
-    account::first_admin::FirstAdmin, ctx::Ctx, db::Db, recovery::duties::Duties, schema,
-    settings::Settings, start, telemetry,
+    account::first_admin::FirstAdmin, ctx::Ctx, db::Db, process::entity::ProcessKind,
+    recovery::duties::Duties, schema, settings::Settings, start, telemetry,
 };
 use slipway_worker::guard::Program;
 use tokio_util::sync::CancellationToken;
@@ -54,7 +54,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let listener = slipway_api::run::bind(&ctx)?;
     let address = format!("http://localhost:{}", listener.local_addr()?.port());
     let admin = start::first_admin(&ctx).await?;
-    let duties = Duties::start(&ctx).await;
+    let duties = Duties::start(&ctx, ProcessKind::Up).await;
     greet(&ctx, &address, admin.as_ref())?;
 
     let worker_stop = CancellationToken::new();

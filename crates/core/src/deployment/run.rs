@@ -175,7 +175,10 @@ pub async fn finish(
     ctx.bus.publish(Event::Changed(row.id)).await;
     Ok(match left {
         None => Next::Lost,
-        Some(status) if status.is_terminal() => Next::Ended,
+        Some(status) if status.is_terminal() => {
+            ctx.process.counters.ended(status);
+            Next::Ended
+        }
         Some(_) => next,
     })
 }

@@ -6,9 +6,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     reaper::{self, Reaper},
-    rebuild, reconciler,
+    rebuild, reconciler, tidy,
 };
-use crate::{ctx::Ctx, db, ports::QueueError};
+use crate::{
+    ctx::Ctx,
+    db,
+    ports::QueueError,
+    process::{duty, entity::ProcessKind},
+};
 
 /// How often the queue's health is probed.
 const PROBE: Duration = Duration::from_millis(250);
@@ -18,28 +23,40 @@ const PROBE: Duration = Duration::from_millis(250);
 pub struct Duties {
     tasks: TaskTracker,
     stop: CancellationToken,
+    ctx: Ctx,
 }
 
 impl Duties {
     /// Probes the queue, so that its health is known from the first request on, and starts the
     /// loops.
-    pub async fn start(ctx: &Ctx) -> Self {
+    pub async fn start(ctx: &Ctx, kind: ProcessKind) -> Self {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         probe_once(ctx).await;
+        duty::announce(ctx, kind).await;
         tasks.spawn(stop.clone().run_until_cancelled_owned(probe(ctx.clone())));
         tasks.spawn(stop.clone().run_until_cancelled_owned(reap(ctx.clone())));
         tasks.spawn(
             stop.clone()
                 .run_until_cancelled_owned(reconcile(ctx.clone())),
         );
-        Self { tasks, stop }
+        tasks.spawn(
+            stop.clone()
+                .run_until_cancelled_owned(duty::run(ctx.clone(), kind)),
+        );
+        tasks.spawn(stop.clone().run_until_cancelled_owned(tidy(ctx.clone())));
+        Self {
+            tasks,
+            stop,
+            ctx: ctx.clone(),
+        }
     }
 
-    /// Ends the loops.
+    /// Ends the loops, and takes leave of the other processes.
     pub async fn end(self) {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        duty::leave(&self.ctx).await;
     }
 }
 
@@ -81,17 +98,37 @@ async fn reap(ctx: Ctx) {
 }
 
 /// Ratios to the lease: compared every half lease, rows of the last sixth are left alone. That is
-/// 15 s and 5 s for the usual lease of 30 s.
+/// 15 s and 5 s for the usual lease of 30 s. The first time leaves nothing alone: this may be the
+/// restart of the very process that died before it pushed what it had accepted.
 async fn reconcile(ctx: Ctx) {
     let lease = ctx.settings.queue.lease();
     let grace = chrono::Duration::from_std(lease / 6).unwrap_or_default();
+    let mut is_first = true;
     loop {
-        if ctx.health.is_healthy()
-            && let Err(error) = reconciler::run_once(&ctx, grace, db::now()).await
-        {
-            tracing::warn!(error = ?error, "comparing the queue with the database failed");
+        if ctx.health.is_healthy() {
+            let grace = if is_first {
+                chrono::Duration::zero()
+            } else {
+                grace
+            };
+            match reconciler::run_once(&ctx, grace, db::now()).await {
+                Ok(_) => is_first = false,
+                Err(error) => {
+                    tracing::warn!(error = ?error, "comparing the queue with the database failed");
+                }
+            }
         }
-        tokio::time::sleep(jittered(lease / 2)).await;
+        let pause = if is_first { PROBE * 2 } else { lease / 2 };
+        tokio::time::sleep(jittered(pause)).await;
+    }
+}
+
+async fn tidy(ctx: Ctx) {
+    loop {
+        if let Err(error) = tidy::run_once(&ctx, db::now()).await {
+            tracing::warn!(error = ?error, "removing what is out of date failed");
+        }
+        tokio::time::sleep(jittered(tidy::INTERVAL)).await;
     }
 }
 

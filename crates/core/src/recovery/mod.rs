@@ -5,3 +5,4 @@ pub mod duties;
 pub mod reaper;
 pub mod rebuild;
 pub mod reconciler;
+pub mod tidy;

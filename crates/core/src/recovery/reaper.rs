@@ -15,7 +15,8 @@ use crate::{
     error::Result,
     fail,
     id::DeploymentId,
-    ports::{Authority, Entry, Event},
+    ports::{Authority, Event},
+    process::counters::Cause,
 };
 
 /// Losses of a worker after which a deployment is given up.
@@ -93,10 +94,9 @@ async fn take_back(ctx: &Ctx, row: &Model, now: DateTime<Utc>) -> Result<bool> {
         deployment.status = status.as_str(),
         "a worker was lost"
     );
-    let entry = Entry {
-        id: row.id,
-        target: row.target_id,
-    };
+    ctx.process.counters.recovered(Cause::WorkerLost, 1);
+    ctx.process.counters.ended(status);
+    let entry = row.entry();
     fail::point("reaper.before_index");
     // If the index fails here the reconciler compares it with the row.
     let told = if status.is_terminal() {

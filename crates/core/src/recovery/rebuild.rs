@@ -64,5 +64,7 @@ pub async fn run_once(ctx: &Ctx) -> Result<Rebuilt> {
         entries = restored,
         "the queue was rebuilt from the database"
     );
-    Ok(Rebuilt::Done(restored))
+    let rebuilt = Rebuilt::Done(restored);
+    ctx.process.counters.rebuilt(rebuilt);
+    Ok(rebuilt)
 }

@@ -1,6 +1,6 @@
 //! Comparing the index with the database, all the time, in both directions.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use chrono::{DateTime, Duration, Utc};
 
@@ -13,7 +13,8 @@ use crate::{
     error::Result,
     fail,
     id::DeploymentId,
-    ports::{Authority, Place},
+    lock::{self, covering::Locks},
+    ports::{Authority, Entry, Place},
 };
 
 /// Rows that are compared at once.
@@ -32,13 +33,17 @@ pub struct Mended {
     pub held: u64,
     /// Entries of deployments that have ended.
     pub removed: u64,
-    /// Targets whose state did not fit their lists.
+    /// Targets whose state did not fit their lists, and entries with a wrong priority.
     pub repaired: u64,
+    /// Entries that waited for a lock which is gone.
+    pub lifted: u64,
 }
 
 impl Mended {
+    /// Whether the two agreed. An entry that is held back longer than its row is none of a fault:
+    /// its lock is gone, or nobody has looked since its time came.
     fn is_nothing(self) -> bool {
-        self == Self::default()
+        Self { lifted: 0, ..self } == Self::default()
     }
 }
 
@@ -53,6 +58,7 @@ pub async fn run_once(ctx: &Ctx, grace: Duration, now: DateTime<Utc>) -> Result<
     for target in ctx.queue.targets().await? {
         mended.repaired += u64::from(ctx.queue.repair(target).await?);
     }
+    ctx.process.counters.mended(mended);
     if !mended.is_nothing() {
         tracing::warn!(
             ?mended,
@@ -63,6 +69,7 @@ pub async fn run_once(ctx: &Ctx, grace: Duration, now: DateTime<Utc>) -> Result<
 }
 
 async fn rows(ctx: &Ctx, grace: Duration, now: DateTime<Utc>, mended: &mut Mended) -> Result<()> {
+    let locks = lock::store::active(ctx.db.writer()).await?;
     let mut after = DeploymentId(0);
     loop {
         let page = store::open::open_rows(ctx.db.writer(), after, PAGE).await?;
@@ -77,15 +84,28 @@ async fn rows(ctx: &Ctx, grace: Duration, now: DateTime<Utc>, mended: &mut Mende
             if row.status == Status::Running {
                 running(ctx, row, place, mended).await?;
             } else if row.created_at + grace <= now {
-                queued(ctx, row, place, mended).await?;
+                queued(ctx, row, (place, &locks), mended).await?;
             }
         }
     }
 }
 
-async fn queued(ctx: &Ctx, row: &OpenRow, place: Place, mended: &mut Mended) -> Result<()> {
+async fn queued(
+    ctx: &Ctx,
+    row: &OpenRow,
+    (place, locks): (Place, &Locks),
+    mended: &mut Mended,
+) -> Result<()> {
     match place {
-        Place::Pending | Place::Delayed | Place::Leased => return Ok(()),
+        Place::Pending | Place::Leased => return Ok(()),
+        Place::Delayed => {
+            let is_locked = locks.over(row.project_id, row.target_id).is_some();
+            if row.delay_left().is_none() && !is_locked {
+                ctx.queue.requeue(row.entry(), &Authority::Database).await?;
+                mended.lifted += 1;
+            }
+            return Ok(());
+        }
         Place::Absent => mended.pushed += 1,
         Place::Adrift => {
             ctx.queue.finish(row.entry(), &Authority::Database).await?;
@@ -115,19 +135,29 @@ async fn running(ctx: &Ctx, row: &OpenRow, place: Place, mended: &mut Mended) ->
     Ok(())
 }
 
-/// Takes out entries whose deployment has ended or was deleted.
+/// Takes out entries whose deployment has ended or was deleted, and corrects priorities.
 async fn entries(ctx: &Ctx, mended: &mut Mended) -> Result<()> {
     let entries = ctx.queue.entries(ENTRIES).await?;
     for page in entries.chunks(500) {
         let ids: Vec<DeploymentId> = page.iter().map(|entry| entry.id).collect();
-        let open: HashSet<DeploymentId> = store::open::still_open(ctx.db.writer(), &ids)
+        let open: HashMap<DeploymentId, Entry> = store::open::still_open(ctx.db.writer(), &ids)
             .await?
             .into_iter()
+            .map(|entry| (entry.id, entry))
             .collect();
-        for entry in page.iter().filter(|entry| !open.contains(&entry.id)) {
-            fail::point("reconciler.before_removal");
-            ctx.queue.finish(*entry, &Authority::Database).await?;
-            mended.removed += 1;
+        for entry in page {
+            match open.get(&entry.id) {
+                None => {
+                    fail::point("reconciler.before_removal");
+                    ctx.queue.finish(*entry, &Authority::Database).await?;
+                    mended.removed += 1;
+                }
+                Some(right) if right.priority != entry.priority => {
+                    ctx.queue.enqueue(*right, true).await?;
+                    mended.repaired += 1;
+                }
+                Some(_) => {}
+            }
         }
     }
     Ok(())

@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use slipway_core::{
     deployment::{
+        priority::Priority,
         reason::{Code, Reason},
         run::RunEnd,
         status::Status,
+        trigger::Trigger,
     },
     id::{DeploymentId, TargetId},
     ports::{Authority, Claimed, Entry, JobQueue as _, Place, QueueError},
+    process::entity::ProcessKind,
     recovery::{
-        duties::probe_once,
+        duties::{Duties, probe_once},
         rebuild::{self, Rebuilt},
         reconciler::{self, Mended},
     },
@@ -24,6 +27,8 @@ on_both! {
     what_is_missing_is_pushed_in_order,
     what_has_ended_or_never_was_is_removed,
     what_runs_is_held,
+    a_wrong_priority_is_put_right,
+    a_starting_process_pushes_at_once_what_nobody_pushed,
     a_run_whose_lease_is_over_is_not_held,
     a_delay_is_kept_when_its_entry_is_pushed_again,
     the_reconciler_compares_more_rows_than_one_page,
@@ -47,6 +52,7 @@ fn entry(site: &Site, id: DeploymentId) -> Entry {
     Entry {
         id,
         target: site.target.id,
+        priority: Priority::Manual,
     }
 }
 
@@ -93,6 +99,7 @@ async fn what_has_ended_or_never_was_is_removed(rig: Rig) {
     let stranger = Entry {
         id: DeploymentId(777_777),
         target: TargetId(99),
+        priority: Priority::Automatic,
     };
     rig.queue.enqueue(stranger, true).await.unwrap();
     assert_eq!(reconcile(&rig).await.removed, 2);
@@ -111,6 +118,41 @@ async fn what_runs_is_held(rig: Rig) {
     assert_eq!(place(&rig, running).await, Place::Leased);
     let claimed = rig.queue.claim(&token(), LEASE, 100).await.unwrap();
     assert_eq!(claimed, Claimed::Empty(None), "{next} waits for {running}");
+}
+
+async fn a_wrong_priority_is_put_right(rig: Rig) {
+    let (web, shop) = (rig.site("web").await, rig.site("shop").await);
+    let mut wanted = web.wanted();
+    wanted.trigger = Trigger::Rollback;
+    let rollback = rig.ctx.admission.request(wanted).await.unwrap().row;
+    let manual = rig.deploy(&shop).await;
+    assert_eq!(rollback.entry().priority, Priority::Rollback);
+    let wrong = Entry {
+        priority: Priority::Automatic,
+        ..rollback.entry()
+    };
+    rig.queue.enqueue(wrong, true).await.unwrap();
+    let mended = reconcile(&rig).await;
+    assert_eq!((mended.repaired, mended.pushed), (1, 0));
+    assert_eq!(reconcile(&rig).await, Mended::default());
+    assert_eq!(rig.claim_next().await.id, rollback.id);
+    assert_eq!(rig.claim_next().await.id, manual);
+}
+
+async fn a_starting_process_pushes_at_once_what_nobody_pushed(rig: Rig) {
+    let site = rig.site("web").await;
+    let id = rig.deploy_unpushed(&site).await;
+    let duties = Duties::start(&rig.ctx, ProcessKind::Api).await;
+    // The next comparison would come after thirteen seconds or more.
+    slipway_testkit::eventually(Duration::from_secs(10), async || {
+        match place(&rig, id).await {
+            Place::Pending => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    assert_eq!(rig.claim_next().await.id, id);
+    duties.end().await;
 }
 
 async fn a_run_whose_lease_is_over_is_not_held(rig: Rig) {

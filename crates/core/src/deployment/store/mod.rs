@@ -6,6 +6,7 @@ pub mod admission;
 pub mod apply;
 pub mod claim;
 pub mod gate;
+pub mod keys;
 pub mod log;
 pub mod open;
 pub mod read;

@@ -1,0 +1,39 @@
+//! Idempotency-Keys that are out of date.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
+};
+
+use crate::{
+    deployment::entity::idempotency_key::{Column, Entity},
+    error::Result,
+};
+
+/// Rows that one statement removes: others write to the table meanwhile.
+const BATCH: u64 = 500;
+
+/// Removes some keys that are older than this; 0 when there are none.
+///
+/// # Errors
+/// When the database fails.
+pub async fn prune(conn: &impl ConnectionTrait, before: DateTime<Utc>) -> Result<u64> {
+    let old: Vec<i64> = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::CreatedAt.lt(before))
+        .order_by_asc(Column::CreatedAt)
+        .limit(BATCH)
+        .into_tuple()
+        .all(conn)
+        .await?;
+    if old.is_empty() {
+        return Ok(0);
+    }
+    let removed = Entity::delete_many()
+        .filter(Column::Id.is_in(old))
+        .exec(conn)
+        .await?;
+    Ok(removed.rows_affected)
+}

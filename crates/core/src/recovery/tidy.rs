@@ -1,0 +1,48 @@
+//! Removing what nobody needs any more: old Idempotency-Keys, locks that have expired, processes that
+//! are long gone.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::{ctx::Ctx, deployment, error::Result, lock, process};
+
+/// How often the duty looks.
+pub const INTERVAL: Duration = Duration::from_secs(600);
+/// How long a repeated request is recognised by its Idempotency-Key.
+pub const KEYS_KEPT: chrono::Duration = chrono::Duration::hours(24);
+
+/// What one look removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tidied {
+    /// Idempotency-Keys.
+    pub keys: u64,
+    /// Locks.
+    pub locks: u64,
+    /// Processes.
+    pub processes: u64,
+}
+
+/// Looks once.
+///
+/// # Errors
+/// When the database fails; what was removed stays removed.
+pub async fn run_once(ctx: &Ctx, now: DateTime<Utc>) -> Result<Tidied> {
+    let conn = ctx.db.writer();
+    let mut tidied = Tidied {
+        locks: lock::store::prune(conn).await?,
+        processes: process::store::prune(conn, process::duty::REMEMBERED).await?,
+        keys: 0,
+    };
+    loop {
+        let removed = deployment::store::keys::prune(conn, now - KEYS_KEPT).await?;
+        tidied.keys += removed;
+        if removed == 0 {
+            break;
+        }
+    }
+    if tidied != Tidied::default() {
+        tracing::debug!(?tidied, "removed what is out of date");
+    }
+    Ok(tidied)
+}
