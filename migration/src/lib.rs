@@ -25,6 +25,9 @@ mod m20261123_000012_create_log_chunks;
 mod m20261123_000013_create_releases;
 mod m20261123_000014_create_idempotency_keys;
 mod m20261123_000015_create_queue_gate;
+mod m20261125_000016_create_locks;
+mod m20261125_000017_create_processes;
+mod m20261125_000018_add_running_gate;
 mod m20261125_000030_number_deployments_at_the_gate;
 mod m20261125_000031_drop_lease_indexes;
 mod schema;
@@ -52,6 +55,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000013_create_releases::Migration),
             Box::new(m20261123_000014_create_idempotency_keys::Migration),
             Box::new(m20261123_000015_create_queue_gate::Migration),
+            Box::new(m20261125_000016_create_locks::Migration),
+            Box::new(m20261125_000017_create_processes::Migration),
+            Box::new(m20261125_000018_add_running_gate::Migration),
             Box::new(m20261125_000030_number_deployments_at_the_gate::Migration),
             Box::new(m20261125_000031_drop_lease_indexes::Migration),
         ]

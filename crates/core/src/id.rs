@@ -57,4 +57,8 @@ ids! {
     StepId,
     /// One release folder on a target.
     ReleaseId,
+    /// One lock on a target, a project or everything.
+    LockId,
+    /// One process that runs.
+    ProcessId,
 }

@@ -34,6 +34,8 @@ use crate::{
 const WAIT: Duration = Duration::from_secs(5);
 /// Wait after something in the way, such as a queue that is away.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Wait behind a lock that does not expire; lifting it ends the wait.
+const LOCKED: Duration = Duration::from_secs(3600);
 /// Wait while everything that may run is running, here or elsewhere.
 const BUSY: Duration = Duration::from_millis(100);
 
@@ -147,6 +149,7 @@ impl<W: Work> Runner<W> {
 
     /// Waits for running deployments as long as the settings allow, then hands them back.
     async fn drain(&self) {
+        self.ctx().process.drain();
         self.runs.close();
         if self.runs.is_empty() {
             return;
@@ -242,6 +245,7 @@ impl<W: Work> Runner<W> {
             owner: self.work.name(),
             token,
             lease,
+            max_running: ctx.settings.queue.max_running,
         };
         let sent = Instant::now();
         let verdict = match claim(&ctx.db, entry.id, &by, db::now()).await {
@@ -255,6 +259,7 @@ impl<W: Work> Runner<W> {
         let by_lease = Authority::Lease(token.clone());
         match verdict {
             Claim::Won(row) => {
+                ctx.process.counters.started(&row);
                 let lease = self.keeper.keep(row.id, token.clone(), sent);
                 fail::point("claim.after_keep");
                 return Ok(Some(Job {
@@ -274,6 +279,10 @@ impl<W: Work> Runner<W> {
             }
             Claim::NotYet(delay) => {
                 fail::point("claim.before_put_off");
+                ctx.queue.retry(entry, &by_lease, delay).await?;
+            }
+            Claim::Locked(left) => {
+                let delay = left.unwrap_or(LOCKED);
                 ctx.queue.retry(entry, &by_lease, delay).await?;
             }
             Claim::Behind(older) => {

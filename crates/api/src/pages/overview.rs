@@ -88,7 +88,7 @@ impl Overview {
             finished: row.finished_at.map(|at| Moment::new(at, now)),
             attempt: row.attempt,
             interruptions: row.interruptions,
-            waits: detail.queue.map(|place| waits(detail, place, now)),
+            waits: detail.queue.as_ref().map(|place| waits(detail, place, now)),
             reason: reason(detail),
             is_stopping,
             is_open,
@@ -119,28 +119,26 @@ fn action(status: Status, is_stopping: bool) -> Option<Action> {
     }
 }
 
-fn waits(detail: &Detail, place: QueuePlace, now: DateTime<Utc>) -> Waits {
-    let holder = detail.target.holder_id.filter(|id| *id != detail.row.id);
+fn waits(detail: &Detail, place: &QueuePlace, now: DateTime<Utc>) -> Waits {
     let again = DateTime::from_timestamp_micros(detail.row.not_before);
     let ahead = place.position.saturating_sub(1);
     let text = match place.waiting_for {
-        WaitingFor::RunningDeployment => "Waits for the deployment that is running on this target.",
-        WaitingFor::OlderDeployment if ahead == 1 => "Waits for 1 older deployment of this target.",
-        WaitingFor::OlderDeployment => {
-            let text = format!("Waits for {ahead} older deployments of this target.");
-            return Waits {
-                text,
-                holder,
-                again: None,
-            };
+        WaitingFor::OlderDeployment if ahead > 1 => {
+            format!("Waits for {ahead} older deployments of this target.")
         }
-        WaitingFor::BackOff => "The last attempt failed; it will be tried again.",
-        WaitingFor::Worker => "Next on this target; waits for a free worker.",
+        WaitingFor::OlderDeployment => "Waits for 1 older deployment of this target.".to_owned(),
+        // The moment is shown beside it, in the reader's own time.
+        WaitingFor::BackOff => "The last attempt failed; it will be tried again.".to_owned(),
+        WaitingFor::RunningDeployment | WaitingFor::Limit | WaitingFor::Worker => {
+            format!("{}.", place.waiting_text)
+        }
+        // It ends with what somebody wrote.
+        WaitingFor::Lock => place.waiting_text.clone(),
     };
     let is_back_off = place.waiting_for == WaitingFor::BackOff;
     Waits {
-        text: text.to_owned(),
-        holder,
+        text,
+        holder: detail.target.holder_id.filter(|id| *id != detail.row.id),
         again: again.filter(|_| is_back_off).map(|at| Moment::new(at, now)),
     }
 }

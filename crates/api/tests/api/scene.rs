@@ -112,6 +112,7 @@ impl Run {
             owner: "worker-1",
             token: &token,
             lease: Duration::from_secs(60),
+            max_running: app.ctx.settings.queue.max_running,
         };
         let claim = store::claim::claim(&app.ctx.db, id, &by, db::now())
             .await

@@ -6,7 +6,7 @@ use chrono::Utc;
 
 use super::{
     entity::{deployment::Model, step},
-    queue_place::{QueuePlace, place},
+    queue_place::{QueuePlace, Situation, place},
     status::Status,
     store,
 };
@@ -15,7 +15,7 @@ use crate::{
     ctx::Ctx,
     error::Result,
     id::{DeploymentId, ProjectId, TargetId, UserId},
-    project, target,
+    lock, process, project, target,
 };
 
 /// What a view shows of a deployment's project.
@@ -94,10 +94,10 @@ pub(super) async fn detail_of(
     target: TargetName,
 ) -> Result<Detail> {
     let conn = ctx.db.reader();
-    let lines = if row.status == Status::Queued {
-        store::read::lines(conn, &[row.target_id]).await?
+    let situation = if row.status == Status::Queued {
+        situation(ctx, &[row.target_id]).await?
     } else {
-        Vec::new()
+        Situation::default()
     };
     let requested_by = match row.requested_by {
         Some(user) => account::store::find_user(conn, user).await?,
@@ -109,7 +109,7 @@ pub(super) async fn detail_of(
     });
     Ok(Detail {
         steps: store::step::list(conn, row.id).await?,
-        queue: place(&row, &lines, Utc::now().timestamp_micros()),
+        queue: place(&row, &situation),
         row,
         project,
         target,
@@ -121,7 +121,7 @@ pub(super) async fn detail_of(
 pub(super) async fn details(ctx: &Ctx, rows: Vec<Model>) -> Result<Vec<Detail>> {
     let conn = ctx.db.reader();
     let queued = rows.iter().filter(|row| row.status == Status::Queued);
-    let lines = store::read::lines(conn, &distinct(queued.map(|row| row.target_id))).await?;
+    let situation = situation(ctx, &distinct(queued.map(|row| row.target_id))).await?;
     let projects =
         project::store::find_many(conn, &distinct(rows.iter().map(|row| row.project_id))).await?;
     let targets =
@@ -130,7 +130,6 @@ pub(super) async fn details(ctx: &Ctx, rows: Vec<Model>) -> Result<Vec<Detail>> 
     let users = account::store::find_users(conn, &users).await?;
     let ids: Vec<DeploymentId> = rows.iter().map(|row| row.id).collect();
     let mut steps = store::step::list_many(conn, &ids).await?;
-    let now = Utc::now().timestamp_micros();
     let mut details = Vec::with_capacity(rows.len());
     for row in rows {
         let project = projects.iter().find(|project| project.id == row.project_id);
@@ -144,7 +143,7 @@ pub(super) async fn details(ctx: &Ctx, rows: Vec<Model>) -> Result<Vec<Detail>> 
             .partition(|step| step.deployment_id == row.id);
         steps = others;
         details.push(Detail {
-            queue: place(&row, &lines, now),
+            queue: place(&row, &situation),
             project: project.into(),
             target: target.into(),
             steps: own,
@@ -159,6 +158,23 @@ pub(super) async fn details(ctx: &Ctx, rows: Vec<Model>) -> Result<Vec<Detail>> 
         });
     }
     Ok(details)
+}
+
+/// What the places of queued deployments of these targets follow from.
+pub(super) async fn situation(ctx: &Ctx, targets: &[TargetId]) -> Result<Situation> {
+    if targets.is_empty() {
+        return Ok(Situation::default());
+    }
+    let conn = ctx.db.reader();
+    let queue = &ctx.settings.queue;
+    Ok(Situation {
+        lines: store::read::lines(conn, targets).await?,
+        locks: lock::store::active(conn).await?,
+        now_us: Utc::now().timestamp_micros(),
+        running: store::read::running(conn).await?,
+        max_running: queue.max_running,
+        capacity: process::store::capacity(conn, queue.lease()).await?,
+    })
 }
 
 fn distinct<T: Ord>(ids: impl Iterator<Item = T>) -> Vec<T> {

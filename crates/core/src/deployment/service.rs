@@ -138,14 +138,12 @@ async fn admit(ctx: &Ctx, wanted: NewDeployment) -> Result<Admitted> {
     }
     let admitted = ctx.admission.request(wanted).await?;
     for entry in &admitted.superseded {
+        ctx.process.counters.ended(Status::Superseded);
         forget(ctx, *entry).await;
         ctx.bus.publish(Event::Changed(entry.id)).await;
     }
     if admitted.is_new && admitted.row.status == Status::Queued {
-        let entry = Entry {
-            id: admitted.row.id,
-            target: admitted.row.target_id,
-        };
+        let entry = admitted.row.entry();
         fail::point("admission.before_push");
         if let Err(error) = ctx.queue.enqueue(entry, false).await {
             ctx.health.note_failure();
@@ -296,14 +294,8 @@ async fn cancel_waiting(ctx: &Ctx, actor: &Actor, row: &Model, now: DateTime<Utc
     .await?;
     if won {
         fail::point("cancel.before_index");
-        forget(
-            ctx,
-            Entry {
-                id: row.id,
-                target: row.target_id,
-            },
-        )
-        .await;
+        ctx.process.counters.ended(Status::Cancelled);
+        forget(ctx, row.entry()).await;
         ctx.bus.publish(Event::Changed(row.id)).await;
     }
     Ok(won)

@@ -159,6 +159,7 @@ async fn a_claim_and_a_cancel_at_once_agree(rig: Rig) {
             owner: "worker-1",
             token: &token,
             lease: crate::rig::LEASE,
+            max_running: 100,
         };
         let claimed = claim(&rig.ctx.db, id, &by, db::now()).await.unwrap();
         let status = cancelled.await.unwrap().unwrap().row.status;

@@ -151,6 +151,7 @@ async fn run_once(ctx: &Ctx, id: DeploymentId, runs: &Runs, turn: u64) {
         owner: "worker",
         token: &token,
         lease,
+        max_running: 100,
     };
     let Claim::Won(row) = claim(&ctx.db, id, &by, db::now()).await.unwrap() else {
         return;

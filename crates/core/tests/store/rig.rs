@@ -202,6 +202,7 @@ impl Rig {
             owner: "worker-1",
             token,
             lease: LEASE,
+            max_running: self.ctx.settings.queue.max_running,
         };
         claim(&self.ctx.db, id, &by, db::now()).await
     }

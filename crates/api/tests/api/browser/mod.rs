@@ -192,12 +192,7 @@ async fn a_queued_deployment_sees_the_queue_move() {
             .await
             .end(&Transition::Succeed)
             .await;
-        reads(
-            page,
-            notice,
-            "Next on this target; waits for a free worker.",
-        )
-        .await;
+        reads(page, notice, "No worker is running.").await;
     })
     .await;
 }

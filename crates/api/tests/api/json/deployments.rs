@@ -18,14 +18,19 @@ async fn a_deployment_is_accepted_and_waits_for_a_worker() {
     assert_eq!(made["status"], "queued");
     assert_eq!(
         made["queue"],
-        json!({ "position": 1, "waiting_for": "worker" })
+        json!({
+            "position": 1, "waiting_for": "worker", "waiting_text": "No worker is running"
+        })
     );
     assert_eq!(made["project"]["slug"], "web");
     assert_eq!(made["target"]["slug"], "live");
     let second = admin.deploy().await.expect(202);
     assert_eq!(
         second["queue"],
-        json!({ "position": 2, "waiting_for": "older_deployment" })
+        json!({
+            "position": 2, "waiting_for": "older_deployment",
+            "waiting_text": format!("Deployment {} of the same target goes first", made["id"])
+        })
     );
     let list = admin
         .get("/api/v1/deployments?project=web&target=live&status=queued")

@@ -196,13 +196,13 @@ async fn a_queued_deployment_says_what_it_waits_for() {
     ];
     let client = app.admin().await;
     let page = client.get(&format!("/deployments/{}", ids[0])).await;
-    page.shows("waits for a free worker");
+    page.shows("No worker is running.");
     page.shows("No output yet.");
     let page = client.get(&format!("/deployments/{}", ids[2])).await;
     page.shows("Waits for 2 older deployments of this target.");
     let run = Run::begin(&app, ids[0]).await;
     let page = client.get(&format!("/deployments/{}", ids[1])).await;
-    page.shows("Waits for the deployment that is running on this target.");
+    page.shows("of the same target is running.");
     page.shows(&format!(
         "<a href=\"/deployments/{0}\">#{0}</a> has the target.",
         ids[0]

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _,
-    sea_query::{Expr, Query},
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement,
+    sea_query::{Expr, Query, SelectStatement},
 };
 
 use crate::{
@@ -14,13 +14,20 @@ use crate::{
     deployment::{
         entity::deployment::{Column, Entity, Model},
         status::{Status, Transition, next},
+        trigger::Trigger,
     },
     error::Result,
     fail,
     id::{DeploymentId, TargetId},
+    lock,
     ports::{Entry, LeaseToken},
     target::entity as target,
 };
+
+/// Claims that may be under way at once in all processes together.
+const AT_ONCE: i64 = 256;
+/// No lock that expires lasts this long.
+const FOR_EVER: Duration = Duration::from_secs(200 * 365 * 24 * 3600);
 
 /// Who claims, and for how long.
 #[derive(Clone, Debug)]
@@ -31,6 +38,8 @@ pub struct Claimant<'a> {
     pub token: &'a LeaseToken,
     /// How long the lease lasts without renewal.
     pub lease: Duration,
+    /// Most deployments that may run everywhere.
+    pub max_running: u32,
 }
 
 /// What became of a claim.
@@ -44,6 +53,8 @@ pub enum Claim {
     Held(LeaseToken, Duration),
     /// Its time has not come.
     NotYet(Duration),
+    /// A lock covers its target for this long; with none, until somebody lifts it.
+    Locked(Option<Duration>),
     /// An older one of the same target goes first.
     Behind(Entry),
     /// Something changed between looking and writing: look again later.
@@ -126,15 +137,26 @@ async fn take(db: &Db, row: &Model, by: &Claimant<'_>, now: DateTime<Utc>) -> Re
     if slot.rows_affected == 0 || is_running(&tx, row.target_id).await? {
         return Ok(Claim::Raced);
     }
-    let epoch: Option<i64> = target::Entity::find_by_id(row.target_id)
+    let locked_for = lock::store::locked_for(&tx, row.project_id, row.target_id);
+    let found: Option<(i64, Option<i64>, i64)> = target::Entity::find_by_id(row.target_id)
         .select_only()
         .column(target::Column::Epoch)
+        .expr_as(nested(locked_for), "locked_for")
+        .expr_as(nested(running()), "running")
         .into_tuple()
         .one(&tx)
         .await?;
-    let Some(fence) = epoch else {
+    let Some((fence, locked_for, running)) = found else {
         return Ok(Claim::Ended);
     };
+    if let Some(micros) = locked_for {
+        // Some centuries are no end.
+        let left = Duration::from_micros(u64::try_from(micros).unwrap_or_default());
+        return Ok(Claim::Locked((left < FOR_EVER).then_some(left)));
+    }
+    if !has_room(&tx, running, by.max_running).await? {
+        return Ok(Claim::Raced);
+    }
     if !start(&tx, row, by, fence, now).await? {
         return Ok(Claim::Raced);
     }
@@ -143,6 +165,36 @@ async fn take(db: &Db, row: &Model, by: &Claimant<'_>, now: DateTime<Utc>) -> Re
     fail::point("claim.after_commit");
     let won = Entity::find_by_id(row.id).one(db.writer()).await?;
     Ok(won.map_or(Claim::Ended, |row| Claim::Won(Box::new(row))))
+}
+
+/// Whether one more may run. The index counts too, but it may have lost its data a moment ago; near
+/// the limit the gate makes those that start wait for each other.
+async fn has_room(tx: &impl ConnectionTrait, running: i64, limit: u32) -> Result<bool> {
+    if running + AT_ONCE < i64::from(limit) {
+        return Ok(true);
+    }
+    let sql = "UPDATE queue_gate SET admitted = admitted + 1 WHERE id = 2";
+    let gate = Statement::from_string(tx.get_database_backend(), sql);
+    if tx.execute_raw(gate).await?.rows_affected() != 1 {
+        return Err(crate::db::broken("the second row of queue_gate is missing"));
+    }
+    let running = Entity::find()
+        .filter(Column::Status.eq(Status::Running))
+        .count(tx)
+        .await?;
+    Ok(running < u64::from(limit))
+}
+
+fn nested(query: SelectStatement) -> Expr {
+    Expr::SubQuery(None, Box::new(query.into()))
+}
+
+fn running() -> SelectStatement {
+    Query::select()
+        .expr(Expr::col(Column::Id).count())
+        .from(Entity)
+        .and_where(Column::Status.eq(Status::Running))
+        .to_owned()
 }
 
 async fn start(
@@ -177,9 +229,9 @@ async fn start(
 
 /// The oldest deployment of the same target that has to end before this one may start.
 async fn older_open(tx: &impl ConnectionTrait, row: &Model) -> Result<Option<Entry>> {
-    let older: Option<DeploymentId> = Entity::find()
+    let older: Option<(DeploymentId, Trigger)> = Entity::find()
         .select_only()
-        .column(Column::Id)
+        .columns([Column::Id, Column::TriggerKind])
         .filter(Column::TargetId.eq(row.target_id))
         .filter(Column::Status.is_in([Status::Queued, Status::Running]))
         .filter(Column::Id.lt(row.id))
@@ -188,9 +240,10 @@ async fn older_open(tx: &impl ConnectionTrait, row: &Model) -> Result<Option<Ent
         .into_tuple()
         .one(tx)
         .await?;
-    Ok(older.map(|id| Entry {
+    Ok(older.map(|(id, trigger)| Entry {
         id,
         target: row.target_id,
+        priority: trigger.into(),
     }))
 }
 

@@ -1,11 +1,11 @@
 //! What is queued or runs, as recovery compares it with the index.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, EntityTrait as _, FromQueryResult, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _,
+    QueryOrder as _, QuerySelect as _, Select,
 };
 
 use crate::{
@@ -13,9 +13,11 @@ use crate::{
     deployment::{
         entity::deployment::{Column, Entity},
         status::Status,
+        trigger::Trigger,
     },
     error::Result,
-    id::{DeploymentId, TargetId},
+    id::{DeploymentId, ProjectId, TargetId},
+    lock::covering::Scope,
     ports::{Entry, LeaseToken},
 };
 
@@ -24,10 +26,14 @@ use crate::{
 pub struct OpenRow {
     /// The deployment.
     pub id: DeploymentId,
+    /// Its project.
+    pub project_id: ProjectId,
     /// Its target.
     pub target_id: TargetId,
     /// Queued or running.
     pub status: Status,
+    /// What made it, which is its priority.
+    pub trigger_kind: Trigger,
     /// The lease's proof, if it runs.
     pub lease_token: Option<String>,
     /// When the lease runs out, in microseconds of the database's clock.
@@ -47,6 +53,7 @@ impl OpenRow {
         Entry {
             id: self.id,
             target: self.target_id,
+            priority: self.trigger_kind.into(),
         }
     }
 
@@ -79,18 +86,7 @@ pub async fn open_rows(
     after: DeploymentId,
     limit: u64,
 ) -> Result<Vec<OpenRow>> {
-    Ok(Entity::find()
-        .select_only()
-        .columns([
-            Column::Id,
-            Column::TargetId,
-            Column::Status,
-            Column::LeaseToken,
-            Column::LeaseUntil,
-            Column::NotBefore,
-            Column::CreatedAt,
-        ])
-        .expr_as(now_us(conn.get_database_backend()), "now")
+    Ok(columns(conn)
         .filter(Column::Status.is_in([Status::Queued, Status::Running]))
         .filter(Column::Id.gt(after))
         .order_by_asc(Column::Id)
@@ -100,20 +96,59 @@ pub async fn open_rows(
         .await?)
 }
 
-/// Which of these deployments are still queued or running.
+/// The oldest queued row of each target below a scope.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn still_open(
-    conn: &impl ConnectionTrait,
-    ids: &[DeploymentId],
-) -> Result<Vec<DeploymentId>> {
-    Ok(Entity::find()
+pub async fn first_in_line(conn: &impl ConnectionTrait, scope: Scope) -> Result<Vec<OpenRow>> {
+    let mut query = columns(conn)
+        .filter(Column::Status.eq(Status::Queued))
+        .order_by_asc(Column::Id);
+    match scope {
+        Scope::Everything => {}
+        Scope::Project(project) => query = query.filter(Column::ProjectId.eq(project)),
+        Scope::Target(_, target) => query = query.filter(Column::TargetId.eq(target)),
+    }
+    let mut rows = query.into_model::<OpenRow>().all(conn).await?;
+    let mut seen = HashSet::new();
+    rows.retain(|row| seen.insert(row.target_id));
+    Ok(rows)
+}
+
+fn columns(conn: &impl ConnectionTrait) -> Select<Entity> {
+    Entity::find()
         .select_only()
-        .column(Column::Id)
+        .columns([
+            Column::Id,
+            Column::ProjectId,
+            Column::TargetId,
+            Column::Status,
+            Column::TriggerKind,
+            Column::LeaseToken,
+            Column::LeaseUntil,
+            Column::NotBefore,
+            Column::CreatedAt,
+        ])
+        .expr_as(now_us(conn.get_database_backend()), "now")
+}
+
+/// Those of these deployments that are still queued or running, as the index should know them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn still_open(conn: &impl ConnectionTrait, ids: &[DeploymentId]) -> Result<Vec<Entry>> {
+    let rows: Vec<(DeploymentId, TargetId, Trigger)> = Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::TargetId, Column::TriggerKind])
         .filter(Column::Id.is_in(ids.iter().copied()))
         .filter(Column::Status.is_in([Status::Queued, Status::Running]))
         .into_tuple()
         .all(conn)
-        .await?)
+        .await?;
+    let entry = |(id, target, trigger): (DeploymentId, TargetId, Trigger)| Entry {
+        id,
+        target,
+        priority: trigger.into(),
+    };
+    Ok(rows.into_iter().map(entry).collect())
 }

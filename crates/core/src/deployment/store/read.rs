@@ -56,6 +56,17 @@ pub async fn list(conn: &impl ConnectionTrait, filter: &Filter, limit: u64) -> R
     Ok(query.all(conn).await?)
 }
 
+/// How many deployments run.
+///
+/// # Errors
+/// When the database fails.
+pub async fn running(conn: &impl ConnectionTrait) -> Result<u64> {
+    Ok(Entity::find()
+        .filter(Column::Status.eq(Status::Running))
+        .count(conn)
+        .await?)
+}
+
 /// How many deployments wait.
 ///
 /// # Errors
