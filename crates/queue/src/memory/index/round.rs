@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use slipway_core::{deployment::priority::Priority, id::TargetId, ports::PASSED_OVER_MAX};
 
 /// The ready targets, in a round for each priority.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Rounds([Round; Priority::ALL.len()]);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Round {
     targets: VecDeque<TargetId>,
     /// Claims in a row that went past this round while it had a target.

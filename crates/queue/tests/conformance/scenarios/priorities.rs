@@ -15,13 +15,12 @@ async fn finish(rig: &Rig, entry: Entry) {
 
 /// Claims and finishes the next entry.
 async fn run_next(rig: &Rig) -> Entry {
-    match rig.claim().await {
-        Claimed::Entry(entry) => {
-            finish(rig, entry).await;
-            entry
-        }
-        other => panic!("{other:?}"),
-    }
+    let claimed = rig.claim().await;
+    let Claimed::Entry(entry) = claimed else {
+        panic!("{claimed:?}");
+    };
+    finish(rig, entry).await;
+    entry
 }
 
 pub(crate) async fn the_most_urgent_target_goes_first(rig: Rig) {
