@@ -9,9 +9,11 @@
 )]
 
 mod certs;
+pub mod chaos;
 mod database;
 mod environment;
 mod git_repo;
+mod mariadb;
 mod poll;
 mod process;
 mod redis;
@@ -22,6 +24,7 @@ pub use certs::{Authority, Certificate};
 pub use database::{MysqlAccount, TestDatabase, mysql_database, sqlite_database};
 pub use environment::variable;
 pub use git_repo::GitRepo;
+pub use mariadb::MariadbServer;
 pub use poll::{eventually, eventually_blocking};
 pub use process::{Program, RunningProgram, built};
 pub use redis::RedisServer;

@@ -6,7 +6,8 @@ use std::{
     collections::VecDeque,
     env,
     ffi::OsStr,
-    io::{BufRead, BufReader, Read},
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -93,6 +94,14 @@ impl Program {
         self.command
             .output()
             .unwrap_or_else(|error| panic!("{:?}: {error}", self.command))
+    }
+
+    /// Starts it with its output and errors going to a file, for somebody who looks after it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn_into(mut self, log: File) -> io::Result<Child> {
+        self.command.stderr(log.try_clone()?).stdout(log).spawn()
     }
 
     /// Starts it and lets it run.
@@ -275,7 +284,7 @@ pub fn built(name: &str) -> PathBuf {
 }
 
 /// The folder that holds the workspace's binaries: test executables lie in `deps` below it.
-fn built_folder() -> PathBuf {
+pub(crate) fn built_folder() -> PathBuf {
     let executable = env::current_exe().expect("a process knows its own executable");
     let folder = executable.parent().expect("an executable lies in a folder");
     if folder.ends_with("deps") {

@@ -10,6 +10,7 @@
     reason = "a test that cannot go on should stop"
 )]
 
+mod chaos;
 mod fleet;
 mod rig;
 mod up_demo;

@@ -77,6 +77,7 @@ fn own(
         ("SLIPWAY_PROJECT", assignment.project.slug.clone()),
         ("SLIPWAY_TARGET", assignment.target.slug.clone()),
         ("SLIPWAY_DEPLOYMENT", row.id.to_string()),
+        ("SLIPWAY_FENCE", row.fence.to_string()),
         ("SLIPWAY_REF", row.ref_name.clone().unwrap_or_default()),
     ];
     let branch = source.and_then(|source| source.branch.clone());

@@ -12,10 +12,11 @@ use crate::{
 
 /// Set by the shell itself.
 const SHELL: [&str; 4] = ["PWD", "OLDPWD", "SHLVL", "_"];
-const OWN: [&str; 8] = [
+const OWN: [&str; 9] = [
     "SLIPWAY_BRANCH",
     "SLIPWAY_COMMIT",
     "SLIPWAY_DEPLOYMENT",
+    "SLIPWAY_FENCE",
     "SLIPWAY_PROJECT",
     "SLIPWAY_REF",
     "SLIPWAY_RELEASE",
@@ -57,6 +58,7 @@ async fn step_sees_its_own_values_and_nothing_of_the_worker() {
         ("SLIPWAY_BRANCH", "main"),
         ("SLIPWAY_COMMIT", "<commit>"),
         ("SLIPWAY_DEPLOYMENT", "1"),
+        ("SLIPWAY_FENCE", "1"),
         ("SLIPWAY_RELEASE", "<dir>/prod/releases/1"),
         ("PWD", "<dir>/prod/releases/1"),
         ("PLAIN", "value"),
