@@ -105,10 +105,18 @@ impl Error {
     /// Whether the database asked for the whole transaction to be tried again.
     #[must_use]
     pub fn is_transient(&self) -> bool {
+        self.database().is_some_and(crate::db::is_transient)
+    }
+
+    /// Whether the database could not be reached, or was lost on the way.
+    #[must_use]
+    pub fn is_database_away(&self) -> bool {
+        self.database().is_some_and(crate::db::is_away)
+    }
+
+    fn database(&self) -> Option<&sea_orm::DbErr> {
         match self {
-            Self::Internal(source) => source
-                .downcast_ref::<sea_orm::DbErr>()
-                .is_some_and(crate::db::is_transient),
+            Self::Internal(source) => source.downcast_ref(),
             Self::Unauthenticated
             | Self::NotFound(_)
             | Self::Forbidden(_)
@@ -116,7 +124,7 @@ impl Error {
             | Self::Invalid(_)
             | Self::QueueFull { .. }
             | Self::QueueUnavailable
-            | Self::Busy => false,
+            | Self::Busy => None,
         }
     }
 }

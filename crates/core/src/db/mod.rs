@@ -228,6 +228,25 @@ pub fn is_transient(error: &DbErr) -> bool {
     code.is_some_and(|code| code & 0xff == 5)
 }
 
+/// Whether the database could not be reached, or was lost on the way: it said nothing itself.
+#[must_use]
+pub fn is_away(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(source))
+    | DbErr::Query(RuntimeErr::SqlxError(source))
+    | DbErr::Conn(RuntimeErr::SqlxError(source))) = error
+    else {
+        return matches!(error, DbErr::ConnectionAcquire(_));
+    };
+    matches!(
+        **source,
+        sqlx::Error::Io(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+    )
+}
+
 /// Runs a whole transaction, and again when the database asks for that.
 ///
 /// # Errors

@@ -93,10 +93,14 @@ impl Stop {
     }
 }
 
-/// A fault of ours or of the database: worth another attempt.
+/// A fault of ours is worth another attempt. A database that is away is nobody's: the run is handed
+/// back, which costs none.
 impl From<slipway_core::error::Error> for Stop {
     fn from(error: slipway_core::error::Error) -> Self {
         tracing::error!(error = ?error, "a run broke off");
+        if error.is_database_away() {
+            return Self::Halted;
+        }
         Self::failed(
             Code::Internal,
             "Slipway itself failed; its worker's own log says why.",
@@ -130,11 +134,12 @@ pub async fn run(shop: &Workshop, row: Model, signals: &Signals) -> Option<Ended
             });
         }
         Err(error) => {
-            let Stop::Failed(reason) = Stop::from(error) else {
-                return None;
+            let end = match Stop::from(error) {
+                Stop::Failed(reason) => RunEnd::Failed(reason),
+                Stop::Halted => RunEnd::HandedBack,
             };
             return Some(Ended {
-                end: RunEnd::Failed(reason),
+                end,
                 retry: defaults,
             });
         }
@@ -241,5 +246,47 @@ fn greeting(shop: &Workshop, assignment: &Assignment) -> String {
 pub(crate) async fn clean_up(shop: &Workshop, row: &Model) {
     if let Err(error) = shop.git.remove_run(row.id.0, row.fence).await {
         tracing::warn!(deployment.id = row.id.0, error = %error, "a run's folder was left behind");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use slipway_core::{
+        db::{Db, broken},
+        settings::load::{Source, load},
+    };
+    use slipway_testkit::MariadbServer;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn database_that_is_away_stops_a_run_and_a_fault_of_ours_fails_it() {
+        let mut server = MariadbServer::start();
+        let port = server.port().to_string();
+        let variables = [
+            ("DIALECT", "mysql"),
+            ("HOST", "127.0.0.1"),
+            ("PORT", port.as_str()),
+            ("USERNAME", MariadbServer::USER),
+            ("PASSWORD", server.password()),
+            ("DATABASE", MariadbServer::DATABASE),
+        ];
+        let variables =
+            variables.map(|(name, value)| (format!("SLIPWAY__DATABASE__{name}"), value.to_owned()));
+        let source = Source {
+            config: None,
+            dir: std::env::temp_dir(),
+        };
+        let settings = load(&source, &variables.into()).unwrap();
+        let db = Db::connect(&settings.database).await.unwrap();
+        db.ping().await.unwrap();
+        let ours = broken("a row is missing");
+        assert!(matches!(Stop::from(ours), Stop::Failed(_)));
+        server.stop();
+        for _ in 0..2 {
+            let away = db.ping().await.unwrap_err();
+            assert!(away.is_database_away(), "{away:?}");
+            assert!(matches!(Stop::from(away), Stop::Halted));
+        }
     }
 }
