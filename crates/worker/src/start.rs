@@ -1,11 +1,14 @@
 //! A worker process, or the worker inside `slipway up`: everything around the loop.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use sd_notify::NotifyState;
 use slipway_core::{
-    ctx::Ctx, deployment::store::claim::is_current, id::DeploymentId, settings::load::environment,
+    ctx::Ctx,
+    deployment::store::claim::{is_current, owned},
+    id::DeploymentId,
+    settings::load::environment,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +16,9 @@ use crate::{
     deploy::{INHERITED, Workshop},
     git::{GitStore, Options},
     guard::{Guard, Program},
+    instance::Instance,
     lease::Keeper,
+    neighbours,
     runner::Runner,
 };
 
@@ -54,10 +59,14 @@ pub fn prepare(
         environment: inherited(&GIT_ENVIRONMENT),
         ..Options::default()
     };
-    let guard = Guard::start(guard, ctx.settings.queue.lease(), None)?;
+    let instance = Instance::enter(dir, &ctx.process.name)
+        .with_context(|| format!("preparing the worker's folder {}", dir.display()))?;
+    let lease = ctx.settings.queue.lease();
+    let guard = Guard::start(guard, lease, Some(instance.path()))?;
     let keeper = Keeper::start(ctx, guard.clone(), stop)?;
     let shop = Workshop {
         guard,
+        instance: Arc::new(instance),
         git: GitStore::new(dir, options)
             .with_context(|| format!("preparing the worker's folder {}", dir.display()))?,
         name: ctx.process.name.clone(),
@@ -82,12 +91,26 @@ pub async fn serve(
     let over = CancellationToken::new();
     let _over = over.clone().drop_guard();
     let runner = prepare(ctx, guard, over.clone(), now)?;
+    neighbours::look_after(ctx, &ctx.settings.worker.dir).await;
     sweep(ctx).await;
     // Without a service manager there is nobody to tell.
     let _no_manager = sd_notify::notify(&[NotifyState::Ready]);
-    tokio::spawn(over.run_until_cancelled_owned(feed_watchdog()));
+    tokio::spawn(over.clone().run_until_cancelled_owned(feed_watchdog()));
+    tokio::spawn(over.run_until_cancelled_owned(look_after_neighbours(ctx.clone())));
     runner.run(&stop).await;
+    let Workshop { name, instance, .. } = runner.work();
+    if matches!(owned(ctx.db.writer(), name).await, Ok(rows) if rows.is_empty()) {
+        instance.leave();
+    }
     Ok(())
+}
+
+/// Every second for the usual lease of 30 s.
+async fn look_after_neighbours(ctx: Ctx) {
+    loop {
+        tokio::time::sleep(ctx.settings.queue.lease() / 30).await;
+        neighbours::look_after(&ctx, &ctx.settings.worker.dir).await;
+    }
 }
 
 async fn feed_watchdog() {

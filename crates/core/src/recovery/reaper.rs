@@ -68,18 +68,32 @@ pub async fn reap(ctx: &Ctx, now: DateTime<Utc>) -> Result<u64> {
         };
         after = last.id;
         for row in &rows {
-            reaped += u64::from(take_back(ctx, row, now).await?);
+            let guard = Guard::ExpiredLease(row.fence);
+            reaped += u64::from(take_back(ctx, row, guard, now).await?);
         }
     }
 }
 
-async fn take_back(ctx: &Ctx, row: &Model, now: DateTime<Utc>) -> Result<bool> {
+/// Takes back every run of a worker that is certainly dead with all it had started, without waiting
+/// for its leases to run out.
+///
+/// # Errors
+/// When the database fails.
+pub async fn take_back_from(ctx: &Ctx, owner: &str, now: DateTime<Utc>) -> Result<u64> {
+    let mut taken = 0;
+    for row in store::claim::owned(ctx.db.writer(), owner).await? {
+        let guard = Guard::Owner(row.fence, owner.to_owned());
+        taken += u64::from(take_back(ctx, &row, guard, now).await?);
+    }
+    Ok(taken)
+}
+
+async fn take_back(ctx: &Ctx, row: &Model, guard: Guard, now: DateTime<Utc>) -> Result<bool> {
     let transition = verdict(row);
     fail::point("reaper.before_write");
     let left = crate::db::retried(|| async {
         let tx = ctx.db.begin().await?;
-        let guard = Guard::ExpiredLease(row.fence);
-        let left = store::leave(&tx, row, guard, &transition, now).await?;
+        let left = store::leave(&tx, row, guard.clone(), &transition, now).await?;
         fail::point("reaper.before_commit");
         tx.commit().await?;
         Ok(left)

@@ -10,7 +10,7 @@ use slipway_core::{
         store::claim::renew,
     },
     ports::{JobQueue as _, LeaseToken, Place},
-    recovery::reaper::{Reaper, reap},
+    recovery::reaper::{Reaper, reap, take_back_from},
 };
 
 use crate::rig::{LEASE, Rig};
@@ -24,6 +24,7 @@ on_both! {
     more_runs_than_one_page_are_taken_back_at_once,
     nothing_is_taken_back_before_the_warm_up,
     a_lost_worker_that_comes_back_writes_nothing,
+    runs_of_a_dead_worker_are_taken_back_before_their_lease_ends,
 }
 
 async fn reaped(rig: &Rig) -> u64 {
@@ -169,4 +170,30 @@ async fn a_lost_worker_that_comes_back_writes_nothing(rig: Rig) {
     let row = rig.claim_next().await;
     assert_eq!(rig.finish(&lost, RunEnd::Succeeded).await, Next::Lost);
     assert_eq!(rig.row(id).await, row);
+}
+
+async fn runs_of_a_dead_worker_are_taken_back_before_their_lease_ends(rig: Rig) {
+    let (web, shop) = (rig.site("web").await, rig.site("shop").await);
+    rig.deploy(&web).await;
+    rig.deploy(&shop).await;
+    let (dead, alive) = (rig.claim_next().await, rig.claim_next().await);
+    rig.execute(
+        "UPDATE deployments SET lease_owner = 'alive' WHERE id = ?",
+        [alive.id.into()],
+    )
+    .await;
+    let owner = dead.lease_owner.clone().unwrap();
+    let taken = async |owner: &str| take_back_from(&rig.ctx, owner, db::now()).await.unwrap();
+    assert_eq!(taken("nobody").await, 0);
+    assert_eq!(taken(&owner).await, 1);
+    assert_eq!(taken(&owner).await, 0);
+    let row = rig.row(dead.id).await;
+    assert_eq!(
+        (row.status, row.attempt, row.interruptions, row.lease_owner),
+        (Status::Queued, 0, 1, None)
+    );
+    assert_eq!(rig.row(alive.id).await.status, Status::Running);
+    let again = rig.claim_next().await;
+    assert_eq!((again.id, again.attempt), (dead.id, 1));
+    assert!(again.fence > dead.fence);
 }

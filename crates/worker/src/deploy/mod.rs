@@ -7,7 +7,7 @@ mod rollout;
 mod source;
 mod steps;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use slipway_core::{
     ctx::Ctx,
@@ -21,7 +21,9 @@ use slipway_core::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{exec::Scope, git::GitStore, guard::Guard, lease::Signals, runner::Work};
+use crate::{
+    exec::Scope, git::GitStore, guard::Guard, instance::Instance, lease::Signals, runner::Work,
+};
 pub use environment::INHERITED;
 use log::Journal;
 pub(crate) use persist::persist;
@@ -32,6 +34,8 @@ use steps::Steps;
 pub struct Workshop {
     /// The process's state.
     pub ctx: Ctx,
+    /// Proof of life for others who use the same folder.
+    pub instance: Arc<Instance>,
     /// Ends what runs when this process cannot.
     pub guard: Guard,
     /// Mirrors and checkouts.

@@ -48,11 +48,20 @@ impl Mark {
     }
 }
 
+/// What came of a sweep.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Swept {
+    /// How many processes carried a mark.
+    pub(crate) killed: usize,
+    /// Whether none is left.
+    pub(crate) is_clear: bool,
+}
+
 /// Kills every process that carries one of these marks, and what shares one of these groups with
-/// such a process. Answers how many carried one.
+/// such a process.
 ///
 /// Two empty rounds are asked for: a process in the middle of `exec` has no environment to read.
-pub(crate) fn clear_all(marks: &HashSet<&str>, groups: &[&Leader]) -> usize {
+pub(crate) fn clear_all(marks: &HashSet<&str>, groups: &[&Leader]) -> Swept {
     let (mut empty_rounds, mut killed) = (0, 0);
     for _ in 0..ROUNDS_MAX {
         let now = process_ids()
@@ -61,7 +70,10 @@ pub(crate) fn clear_all(marks: &HashSet<&str>, groups: &[&Leader]) -> usize {
         killed += now;
         empty_rounds = if now == 0 { empty_rounds + 1 } else { 0 };
         if empty_rounds == 2 {
-            return killed;
+            return Swept {
+                killed,
+                is_clear: true,
+            };
         }
         thread::sleep(ROUND_PAUSE);
     }
@@ -69,7 +81,10 @@ pub(crate) fn clear_all(marks: &HashSet<&str>, groups: &[&Leader]) -> usize {
         rounds = ROUNDS_MAX,
         "processes of a stopped command are still alive"
     );
-    killed
+    Swept {
+        killed,
+        is_clear: false,
+    }
 }
 
 /// The handle is taken before the environment is read, so the signal cannot reach a process

@@ -25,6 +25,7 @@ use std::{
 use rustix::process::Pid;
 use tokio::sync::watch;
 
+pub(crate) use process::ALL_DEAD;
 pub use process::serve;
 use protocol::{Lease, Message, millis, now};
 use supervisor::Link;

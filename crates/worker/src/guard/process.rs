@@ -28,6 +28,8 @@ use crate::exec::sweep;
 
 /// Longest sleep: the time may have jumped while the machine itself slept.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// The last line that it writes into its lock file, once nothing of its worker's is left.
+pub(crate) const ALL_DEAD: &str = "all dead\n";
 
 /// Runs the guard until its worker has ended. `arguments`: the length of a lease in milliseconds,
 /// and a file to hold locked meanwhile.
@@ -56,10 +58,13 @@ fn guard(arguments: &[OsString]) -> io::Result<()> {
     // a group already when somebody starts it by hand.
     let _leads_already = setsid();
     let _only_a_name = fs::write("/proc/self/comm", "slipway-guard");
-    let _lock = hold(Path::new(lock))?;
+    let lock = hold(Path::new(lock))?;
     answer();
     let table = listen(Table::new(Duration::from_millis(lease)))?;
-    kill(&table.all(), "the worker has ended");
+    let all_dead = kill(&table.all(), "the worker has ended");
+    if let Some(mut lock) = lock.filter(|_| all_dead) {
+        lock.write_all(ALL_DEAD.as_bytes())?;
+    }
     Ok(())
 }
 
@@ -146,21 +151,24 @@ fn messages(unread: &mut Vec<u8>) -> Vec<Message> {
     text.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
-fn kill(condemned: &Condemned<'_>, why: &str) {
+/// False when something that it was to kill is still alive.
+fn kill(condemned: &Condemned<'_>, why: &str) -> bool {
     if condemned.is_empty() {
-        return;
+        return true;
     }
     let groups = condemned
         .leaders
         .iter()
         .filter(|leader| leader.kill_group());
     let groups = groups.count();
-    let strays = sweep::clear_all(&condemned.marks, &condemned.leaders);
-    if groups + strays > 0 {
+    let swept = sweep::clear_all(&condemned.marks, &condemned.leaders);
+    if groups + swept.killed > 0 {
         say(&format!(
-            "{why}: killed {groups} process groups and {strays} processes besides"
+            "{why}: killed {groups} process groups and {} processes besides",
+            swept.killed
         ));
     }
+    swept.is_clear
 }
 
 /// Nobody may be there to hear it.

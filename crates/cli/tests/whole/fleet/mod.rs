@@ -8,5 +8,6 @@ mod guard;
 mod million;
 mod redis_outage;
 mod retry;
+mod takeover;
 mod two_hundred;
 mod worker_killed;

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What else must hold of the row for the write to happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Guard {
     /// Only the state.
     State,
@@ -28,6 +28,8 @@ pub enum Guard {
     Fence(i64),
     /// That run is still the current one and its lease has run out.
     ExpiredLease(i64),
+    /// That run is still the current one and its lease is this worker's, which is dead.
+    Owner(i64, String),
 }
 
 /// Moves a deployment along one edge and frees its target when it ends. Must run in a transaction.
@@ -56,6 +58,11 @@ pub async fn apply(
             update = update
                 .filter(Column::Fence.eq(fence))
                 .filter(Expr::col(Column::LeaseUntil).lt(now_us(backend)));
+        }
+        Guard::Owner(fence, owner) => {
+            update = update
+                .filter(Column::Fence.eq(fence))
+                .filter(Column::LeaseOwner.eq(owner));
         }
     }
     update = record(update, transition, backend);

@@ -353,3 +353,16 @@ pub async fn expired(
         .all(conn)
         .await?)
 }
+
+/// What this worker runs, as far as the database knows, oldest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn owned(conn: &impl ConnectionTrait, owner: &str) -> Result<Vec<Model>> {
+    Ok(Entity::find()
+        .filter(Column::Status.eq(Status::Running))
+        .filter(Column::LeaseOwner.eq(owner))
+        .order_by_asc(Column::Id)
+        .all(conn)
+        .await?)
+}
