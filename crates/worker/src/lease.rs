@@ -6,7 +6,7 @@
 //! moment the last successful renewal was sent. The guard ends what does not end by then.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
@@ -26,11 +26,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::guard::{Guard, Run};
 
+/// Cancels that are remembered; a claim takes milliseconds.
+const EARLY_MAX: usize = 256;
+
 /// The leases of one worker. Cloning it is cheap.
 #[derive(Clone, Debug)]
 pub struct Keeper {
     guard: Guard,
     held: Arc<Mutex<BTreeMap<DeploymentId, Held>>>,
+    /// Cancels of deployments that were claimed but not kept yet, or are somebody else's.
+    early: Arc<Mutex<VecDeque<DeploymentId>>>,
     lease: Duration,
 }
 
@@ -82,6 +87,7 @@ impl Keeper {
         Self {
             guard: Guard::none(),
             held: Arc::default(),
+            early: Arc::default(),
             lease: ctx.settings.queue.lease(),
         }
     }
@@ -114,6 +120,11 @@ impl Keeper {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Always taken after the leases themselves.
+    fn early(&self) -> MutexGuard<'_, VecDeque<DeploymentId>> {
+        self.early.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Begins to renew the lease of a deployment that was claimed at `claimed`.
     #[must_use]
     pub fn keep(&self, id: DeploymentId, token: LeaseToken, claimed: Instant) -> Lease {
@@ -126,7 +137,14 @@ impl Keeper {
             signals: signals.clone(),
             renewed: claimed,
         };
-        self.lock().insert(id, held);
+        let mut all = self.lock();
+        all.insert(id, held);
+        let mut early = self.early();
+        if let Some(at) = early.iter().position(|other| *other == id) {
+            early.remove(at);
+            signals.cancelled.cancel();
+        }
+        drop((early, all));
         Lease {
             keeper: self.clone(),
             id,
@@ -137,9 +155,16 @@ impl Keeper {
 
     /// Passes on that somebody wants a deployment to stop, if this worker runs it.
     pub fn cancel(&self, id: DeploymentId) {
-        if let Some(held) = self.lock().get(&id) {
+        let held = self.lock();
+        if let Some(held) = held.get(&id) {
             held.signals.cancelled.cancel();
+            return;
         }
+        let mut early = self.early();
+        if early.len() == EARLY_MAX {
+            early.pop_front();
+        }
+        early.push_back(id);
     }
 
     /// Renews and gives up side by side, for ever: a database that does not answer must not delay
@@ -276,6 +301,7 @@ mod tests {
         Keeper {
             guard: Guard::none(),
             held: Arc::default(),
+            early: Arc::default(),
             lease: LEASE,
         }
     }
@@ -319,6 +345,25 @@ mod tests {
         let lease = keeper.keep(ID, token("new"), Instant::now());
         keeper.take_in(&[(ID, token("old"))], &[], Instant::now());
         assert!(!lease.signals.lost.is_cancelled());
+    }
+
+    #[test]
+    fn cancel_that_came_before_its_lease_is_heard_at_once() {
+        let keeper = keeper();
+        keeper.cancel(ID);
+        let other = keeper.keep(DeploymentId(8), token("other"), Instant::now());
+        assert!(!other.signals.cancelled.is_cancelled());
+        let lease = keeper.keep(ID, token("its"), Instant::now());
+        assert!(lease.signals.cancelled.is_cancelled());
+    }
+
+    #[test]
+    fn early_cancels_are_not_kept_for_ever() {
+        let keeper = keeper();
+        for id in 0..1000 {
+            keeper.cancel(DeploymentId(id));
+        }
+        assert_eq!(keeper.early().len(), EARLY_MAX);
     }
 
     #[test]

@@ -261,6 +261,10 @@ impl<W: Work> Runner<W> {
             Claim::Won(row) => {
                 ctx.process.counters.started(&row);
                 let lease = self.keeper.keep(row.id, token.clone(), sent);
+                // Asked for while it was claimed: nobody else will say so before the renewal.
+                if row.cancel_requested_at.is_some() {
+                    lease.signals.cancelled.cancel();
+                }
                 fail::point("claim.after_keep");
                 return Ok(Some(Job {
                     row: *row,

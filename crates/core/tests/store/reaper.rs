@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use slipway_core::{
     db,
     deployment::{
+        entity::deployment::Model,
         run::{Next, RunEnd},
         status::Status,
-        store::claim::renew,
+        store::{claim::renew, release},
     },
     ports::{JobQueue as _, LeaseToken, Place},
     recovery::reaper::{Reaper, reap, take_back_from},
@@ -25,6 +26,7 @@ on_both! {
     nothing_is_taken_back_before_the_warm_up,
     a_lost_worker_that_comes_back_writes_nothing,
     runs_of_a_dead_worker_are_taken_back_before_their_lease_ends,
+    a_lost_worker_that_comes_back_records_no_release,
 }
 
 async fn reaped(rig: &Rig) -> u64 {
@@ -196,4 +198,29 @@ async fn runs_of_a_dead_worker_are_taken_back_before_their_lease_ends(rig: Rig) 
     let again = rig.claim_next().await;
     assert_eq!((again.id, again.attempt), (dead.id, 1));
     assert!(again.fence > dead.fence);
+}
+
+async fn a_lost_worker_that_comes_back_records_no_release(rig: Rig) {
+    let site = rig.site("web").await;
+    let id = rig.deploy(&site).await;
+    let lost = rig.claim_next().await;
+    let holder = |row: &Model| release::Holder {
+        target: row.target_id,
+        deployment: row.id,
+        fence: row.fence,
+    };
+    rig.expire(id).await;
+    reaped(&rig).await;
+    let current = rig.claim_next().await;
+    let conn = rig.ctx.db.writer();
+    let noted = release::set_live(conn, holder(&lost), None, db::now()).await;
+    assert!(!noted.unwrap());
+    assert!(
+        !release::set_restored(conn, holder(&lost), None)
+            .await
+            .unwrap()
+    );
+    assert_eq!(release::list(conn, site.target.id).await.unwrap(), []);
+    let noted = release::set_live(conn, holder(&current), None, db::now()).await;
+    assert!(noted.unwrap());
 }

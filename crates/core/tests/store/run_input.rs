@@ -97,9 +97,13 @@ pub(crate) async fn fill(rig: &Rig, site: &Site) {
     let mut chunk = Chunk::new(row.id, row.fence, None, 1, 0);
     chunk.push(Source::Slipway, 0, "hello");
     assert!(append(conn, &chunk).await.unwrap());
-    release::set_live(conn, site.target.id, row.id, None, db::now())
-        .await
-        .unwrap();
+    let holder = release::Holder {
+        target: site.target.id,
+        deployment: row.id,
+        fence: row.fence,
+    };
+    let noted = release::set_live(conn, holder, None, db::now()).await;
+    assert!(noted.unwrap());
     rig.finish(&row, RunEnd::Succeeded).await;
 }
 

@@ -3,6 +3,7 @@
 mod environment;
 mod log;
 mod persist;
+mod resume;
 mod rollout;
 mod source;
 mod steps;
@@ -27,6 +28,7 @@ use crate::{
 pub use environment::INHERITED;
 use log::Journal;
 pub(crate) use persist::persist;
+use resume::Standing;
 use steps::Steps;
 
 /// What a worker gives to each of its runs.
@@ -208,8 +210,17 @@ async fn carry_out(
     };
     let outcome = async {
         let mut steps = Steps::plan(shop, assignment, &journal, (&scope, signals)).await?;
+        let standing = resume::look(&steps).await?;
+        if standing == Standing::Done {
+            resume::enter(&mut steps).await?;
+            return resume::conclude(&mut steps).await;
+        }
         let source = source::check_out(&mut steps).await?;
-        steps.build(source.as_ref()).await?;
+        if standing == Standing::Live {
+            steps.skip(assignment.pipeline.build.len()).await?;
+        } else {
+            steps.build(source.as_ref()).await?;
+        }
         rollout::roll_out(&mut steps, source.as_ref()).await
     }
     .await

@@ -7,7 +7,10 @@ use slipway_core::{
     deployment::{
         entity::deployment::Model,
         reason::Code,
-        store::{claim::is_current, release},
+        store::{
+            claim::is_current,
+            release::{self, Holder},
+        },
     },
     error::Error,
     fail,
@@ -17,13 +20,13 @@ use slipway_core::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Stop, Workshop, persist,
+    Stop, Workshop, persist, resume,
     source::Source,
     steps::{Place, Steps},
 };
 use crate::{
     health::{Health, HealthCheck},
-    release::{Activation, ReleaseError, Releases, Ticket},
+    release::{Activation, Begun, ReleaseError, Releases, Ticket},
 };
 
 /// Steps of Slipway's own before the switch and with it.
@@ -35,12 +38,16 @@ pub(super) async fn roll_out(steps: &mut Steps<'_>, source: Option<&Source>) -> 
     let Some(source) = source else {
         let made = tokio::fs::create_dir_all(&folder).await;
         made.map_err(|error| unusable(format!("{}: {error}", folder.display())))?;
+        if resume::enter(steps).await? == Begun::Done {
+            return resume::conclude(steps).await;
+        }
         let place = Place {
             folder: &folder,
             source: None,
             release: None,
         };
-        return prove(steps, place).await;
+        prove(steps, place).await?;
+        return steps.complete().await;
     };
     let row = &steps.assignment.row;
     let ticket = Ticket {
@@ -50,7 +57,11 @@ pub(super) async fn roll_out(steps: &mut Steps<'_>, source: Option<&Source>) -> 
     let path = folder.clone();
     let releases = Arc::new(blocking(move || Releases::open(&path)).await?);
     let release = releases.release_path(row.id.0);
-    let previous = go_live(steps, &releases, ticket, source).await?;
+    let begun = resume::enter(steps).await?;
+    if begun == Begun::Done {
+        return resume::conclude(steps).await;
+    }
+    let previous = go_live(steps, &releases, (ticket, begun), source).await?;
     let place = Place {
         folder: &release,
         source: Some(source),
@@ -59,6 +70,7 @@ pub(super) async fn roll_out(steps: &mut Steps<'_>, source: Option<&Source>) -> 
     let proven = prove(steps, place).await;
     match proven {
         Ok(()) => {
+            steps.complete().await?;
             prune(steps, &releases, ticket, previous).await;
             Ok(())
         }
@@ -70,13 +82,15 @@ pub(super) async fn roll_out(steps: &mut Steps<'_>, source: Option<&Source>) -> 
 async fn go_live(
     steps: &mut Steps<'_>,
     releases: &Arc<Releases>,
-    ticket: Ticket,
+    (ticket, begun): (Ticket, Begun),
     source: &Source,
 ) -> Result<Option<i64>, Stop> {
     let assignment = steps.assignment;
     let pipeline = &assignment.pipeline;
     let own = Arc::clone(releases);
-    let is_live = blocking(move || own.active()).await? == Some(ticket.deployment);
+    // A live release of this number that this deployment did not begin is somebody else's.
+    let is_live =
+        begun == Begun::Again && blocking(move || own.active()).await? == Some(ticket.deployment);
     if is_live {
         // An earlier run got this far; a live release must not be touched.
         steps
@@ -125,7 +139,7 @@ async fn go_live(
     };
     let (Activation::Switched { previous } | Activation::AlreadyActive { previous }) = activation;
     fail::point("run.after_switch");
-    record_live(steps, source).await?;
+    record_live(steps, Some(&source.commit)).await?;
     Ok(previous)
 }
 
@@ -142,6 +156,14 @@ async fn switch(
     blocking(move || own.activate(&ticket, ticket.deployment)).await
 }
 
+fn holder(row: &Model) -> Holder {
+    Holder {
+        target: row.target_id,
+        deployment: row.id,
+        fence: row.fence,
+    }
+}
+
 async fn is_ours(shop: &Workshop, row: &Model, lost: &CancellationToken) -> Result<bool, Error> {
     let db = &shop.ctx.db;
     persist(shop.ctx.settings.queue.lease(), lost, || {
@@ -150,15 +172,14 @@ async fn is_ours(shop: &Workshop, row: &Model, lost: &CancellationToken) -> Resu
     .await
 }
 
-async fn record_live(steps: &Steps<'_>, source: &Source) -> Result<(), Stop> {
+pub(super) async fn record_live(steps: &Steps<'_>, commit: Option<&str>) -> Result<(), Stop> {
     let (ctx, row) = (&steps.shop.ctx, &steps.assignment.row);
     let recorded = || async {
+        let tx = ctx.db.begin().await?;
         // A run that was replaced after its switch must not overwrite what its successor wrote.
-        if !is_current(&ctx.db, row.id, row.fence).await? {
+        if !release::set_live(&tx, holder(row), commit, db::now()).await? {
             return Ok(false);
         }
-        let tx = ctx.db.begin().await?;
-        release::set_live(&tx, row.target_id, row.id, Some(&source.commit), db::now()).await?;
         fail::point("run.before_live_commit");
         tx.commit().await?;
         fail::point("run.after_live_commit");
@@ -266,7 +287,7 @@ async fn record_restored(steps: &Steps<'_>, previous: i64) -> Result<(), Error> 
     let restored = Some(DeploymentId(previous));
     let recorded = || async {
         let tx = ctx.db.begin().await?;
-        release::set_restored(&tx, row.target_id, row.id, restored).await?;
+        release::set_restored(&tx, holder(row), restored).await?;
         Ok(tx.commit().await?)
     };
     persist(ctx.settings.queue.lease(), &steps.signals.lost, recorded).await
@@ -298,7 +319,7 @@ async fn prune(steps: &Steps<'_>, releases: &Arc<Releases>, ticket: Ticket, prev
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ReleaseError> + Send + 'static,
 ) -> Result<T, Stop> {
     match tokio::task::spawn_blocking(work).await {
@@ -313,7 +334,7 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-fn explain(error: &ReleaseError) -> Stop {
+pub(super) fn explain(error: &ReleaseError) -> Stop {
     match error {
         ReleaseError::StaleFence(_) => {
             Stop::failed(Code::StaleFence, format!("A newer run was here: {error}."))

@@ -16,7 +16,7 @@ use slipway_core::{
     ports::Event,
 };
 
-use super::{Stop, Workshop, environment, log::Journal, persist, source::Source};
+use super::{Stop, Workshop, environment, log::Journal, persist, resume::Record, source::Source};
 use crate::{
     exec::{self, Limits, Outcome, Scope},
     lease::Signals,
@@ -32,6 +32,8 @@ pub(super) struct Steps<'a> {
     pub(super) journal: &'a Journal,
     pub(super) scope: &'a Scope,
     pub(super) signals: &'a Signals,
+    /// What the target remembers of this run, once it has been there.
+    pub(super) record: Option<Record>,
     rows: vec::IntoIter<StepId>,
 }
 
@@ -73,6 +75,7 @@ impl<'a> Steps<'a> {
             journal,
             scope,
             signals,
+            record: None,
             rows: rows.into_iter(),
         })
     }
@@ -96,6 +99,9 @@ impl<'a> Steps<'a> {
         self.begin(id).await?;
         let _sink = self.journal.begin_step(id).await;
         let outcome = work.await;
+        if outcome.is_ok() && self.is_through() {
+            self.complete().await?;
+        }
         self.journal.end_step().await;
         let status = match &outcome {
             Ok(_) => StepStatus::Succeeded,
@@ -121,6 +127,24 @@ impl<'a> Steps<'a> {
             self.end(id, skipped()).await?;
         }
         Ok(())
+    }
+
+    /// Leaves out whatever is left.
+    pub(super) async fn skip_rest(&mut self) -> Result<(), Stop> {
+        self.skip(self.rows.len()).await
+    }
+
+    /// Whether the step that was begun last is the last one of all.
+    fn is_through(&self) -> bool {
+        self.rows.len() == 0
+    }
+
+    /// Leaves word on the target that everything was done.
+    pub(super) async fn complete(&mut self) -> Result<(), Stop> {
+        match self.record.take() {
+            Some(record) => record.complete().await,
+            None => Ok(()),
+        }
     }
 
     /// Runs the steps that turn the checkout into what is shipped.
@@ -196,6 +220,10 @@ impl<'a> Steps<'a> {
             ..Limits::new(step.timeout)
         };
         let outcome = exec::run(&command, &limits, self.scope, &mut sink).await;
+        // At once: a worker that is lost from here on need not do everything again.
+        if outcome == Outcome::Exited(0) && self.is_through() {
+            self.complete().await?;
+        }
         self.journal.end_step().await;
         self.end(id, step_end(&outcome)).await?;
         verdict(step, outcome)

@@ -19,11 +19,14 @@ use super::{ReleaseError, Ticket, tree};
 /// The link to the live release.
 pub(super) const CURRENT: &str = "current";
 
+/// The folder with our own records.
+pub(super) const STATE: &str = ".slipway";
+
 /// The file with the newest ticket.
 const FENCE: &str = "fence";
 
 /// How long to wait for whoever is changing the target.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(120);
+pub(super) const LOCK_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How often a lock that someone else holds is tried again.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -64,7 +67,7 @@ impl Releases {
         Ok(Self {
             releases: folder("releases")?,
             shared: folder("shared")?,
-            state: folder(".slipway")?,
+            state: folder(STATE)?,
             path: path.to_owned(),
             base,
             lock_timeout: LOCK_TIMEOUT,
@@ -139,17 +142,9 @@ impl Releases {
         let failed = || ReleaseError::io(".slipway/lock");
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.state, "lock", flags, Mode::from_raw_mode(0o600));
-        let file = file.map_err(failed())?;
-        let deadline = Instant::now() + self.lock_timeout;
-        loop {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(file.into()),
-                Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < deadline => {}
-                Err(Errno::WOULDBLOCK | Errno::INTR) => return Err(ReleaseError::Locked),
-                Err(error) => return Err(failed()(error)),
-            }
-            thread::sleep(LOCK_POLL_INTERVAL);
-        }
+        let file = File::from(file.map_err(failed())?);
+        lock_file(&file, self.lock_timeout)?;
+        Ok(file)
     }
 
     fn newest_ticket(&self) -> Result<Option<Ticket>, ReleaseError> {
@@ -195,6 +190,20 @@ impl Releases {
     pub(super) fn with_lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
         self
+    }
+}
+
+/// Takes a lock, waiting for whoever has it.
+pub(super) fn lock_file(file: &File, timeout: Duration) -> Result<(), ReleaseError> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(()),
+            Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < deadline => {}
+            Err(Errno::WOULDBLOCK | Errno::INTR) => return Err(ReleaseError::Locked),
+            Err(error) => return Err(ReleaseError::io(".slipway/lock")(error)),
+        }
+        thread::sleep(LOCK_POLL_INTERVAL);
     }
 }
 

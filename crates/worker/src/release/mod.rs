@@ -12,6 +12,7 @@
 mod activate;
 mod layout;
 mod prune;
+mod receipt;
 mod shared;
 mod ship;
 mod tree;
@@ -21,6 +22,7 @@ use std::io;
 pub use activate::Activation;
 pub use layout::Releases;
 pub use prune::Pruned;
+pub use receipt::{Begun, Identity, Receipt};
 
 /// Who changes a target: the deployment and the fence under which it holds the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +66,7 @@ pub enum ReleaseError {
 
 impl ReleaseError {
     /// Gives an error of the file system its context.
-    fn io<E: Into<io::Error>>(context: impl Into<String>) -> impl FnOnce(E) -> Self {
+    pub(crate) fn io<E: Into<io::Error>>(context: impl Into<String>) -> impl FnOnce(E) -> Self {
         let context = context.into();
         move |error| Self::Io {
             context,

@@ -19,6 +19,7 @@ mod mysql;
 mod pipeline;
 mod privacy;
 mod process;
+mod resume;
 mod rig;
 mod rollback;
 mod site;

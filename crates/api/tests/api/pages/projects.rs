@@ -88,9 +88,13 @@ async fn a_project_shows_targets_pipeline_and_the_live_release() {
         "0123456789abcdef0123456789abcdef01234567",
     );
     let conn = app.ctx.db.writer();
-    store::release::set_live(conn, target, id, Some(commit), db::now())
-        .await
-        .unwrap();
+    let holder = store::release::Holder {
+        target,
+        deployment: id,
+        fence: run.row.fence,
+    };
+    let noted = store::release::set_live(conn, holder, Some(commit), db::now()).await;
+    assert!(noted.unwrap());
     run.end(&Transition::Succeed).await;
     let page = app.admin().await.get("/projects/web").await;
     page.shows("<code>/srv/web/production</code>");

@@ -7,6 +7,7 @@ mod events;
 mod guard;
 mod million;
 mod redis_outage;
+mod resume;
 mod retry;
 mod takeover;
 mod two_hundred;

@@ -4,33 +4,67 @@ use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
     sea_query::{Expr, OnConflict},
 };
 
 use crate::{
     deployment::{
-        entity::release::{ActiveModel, Column, Entity, Model},
+        entity::{
+            deployment,
+            release::{ActiveModel, Column, Entity, Model},
+        },
         release::ReleaseState,
+        status::Status,
     },
     error::Result,
     id::{DeploymentId, TargetId},
 };
 
-/// Notes that this deployment's release is the live one; the one before is kept.
+/// The run that writes about a target's releases.
+#[derive(Clone, Copy, Debug)]
+pub struct Holder {
+    /// The target.
+    pub target: TargetId,
+    /// The deployment that runs.
+    pub deployment: DeploymentId,
+    /// Its run's fence.
+    pub fence: i64,
+}
+
+/// Whether the run is still the current one, until the transaction ends.
+async fn still_holds(tx: &impl ConnectionTrait, run: Holder) -> Result<bool> {
+    let found = deployment::Entity::find_by_id(run.deployment)
+        .select_only()
+        .column(deployment::Column::Id)
+        .filter(deployment::Column::Fence.eq(run.fence))
+        .filter(deployment::Column::Status.eq(Status::Running))
+        // SQLite has one writer and needs no lock.
+        .lock_exclusive()
+        .into_tuple::<DeploymentId>()
+        .one(tx)
+        .await?;
+    Ok(found.is_some())
+}
+
+/// Notes that this deployment's release is the live one; the one before is kept. False when the run
+/// is not the current one any more; then nothing was written. Must run in a transaction.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn set_live(
     tx: &impl ConnectionTrait,
-    target: TargetId,
-    deployment: DeploymentId,
+    run: Holder,
     commit_id: Option<&str>,
     now: DateTime<Utc>,
-) -> Result<()> {
-    move_state(tx, target, ReleaseState::Live, ReleaseState::Kept).await?;
+) -> Result<bool> {
+    if !still_holds(tx, run).await? {
+        return Ok(false);
+    }
+    move_state(tx, run.target, ReleaseState::Live, ReleaseState::Kept).await?;
     let row = ActiveModel {
-        target_id: Set(target),
-        deployment_id: Set(deployment),
+        target_id: Set(run.target),
+        deployment_id: Set(run.deployment),
         commit_id: Set(commit_id.map(ToOwned::to_owned)),
         state: Set(ReleaseState::Live),
         created_at: Set(now),
@@ -43,24 +77,27 @@ pub async fn set_live(
         .on_conflict(again)
         .exec_without_returning(tx)
         .await?;
-    Ok(())
+    Ok(true)
 }
 
-/// Notes that a release was taken back and which one is live instead.
+/// Notes that the run's release was taken back and which one is live instead. False when the run is
+/// not the current one any more; then nothing was written. Must run in a transaction.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn set_restored(
     tx: &impl ConnectionTrait,
-    target: TargetId,
-    failed: DeploymentId,
+    run: Holder,
     restored: Option<DeploymentId>,
-) -> Result<()> {
-    set_state(tx, target, failed, ReleaseState::Failed).await?;
-    if let Some(restored) = restored {
-        set_state(tx, target, restored, ReleaseState::Live).await?;
+) -> Result<bool> {
+    if !still_holds(tx, run).await? {
+        return Ok(false);
     }
-    Ok(())
+    set_state(tx, run.target, run.deployment, ReleaseState::Failed).await?;
+    if let Some(restored) = restored {
+        set_state(tx, run.target, restored, ReleaseState::Live).await?;
+    }
+    Ok(true)
 }
 
 /// Notes that these releases' folders are gone.
