@@ -19,7 +19,7 @@ words! {
     Cause {
         /// A lease had run out, and the reaper took the deployment back.
         WorkerLost = "worker_lost",
-        /// A worker that started again took its own former deployments back.
+        /// Another start of a worker on the same machine took them back at once.
         FastPath = "fast_path",
         /// The index did not know a queued deployment.
         Pushed = "pushed",

@@ -90,6 +90,10 @@ pub async fn take_back_from(ctx: &Ctx, owner: &str, now: DateTime<Utc>) -> Resul
 
 async fn take_back(ctx: &Ctx, row: &Model, guard: Guard, now: DateTime<Utc>) -> Result<bool> {
     let transition = verdict(row);
+    let cause = match guard {
+        Guard::Owner(..) => Cause::FastPath,
+        Guard::State | Guard::Fence(_) | Guard::ExpiredLease(_) => Cause::WorkerLost,
+    };
     fail::point("reaper.before_write");
     let left = crate::db::retried(|| async {
         let tx = ctx.db.begin().await?;
@@ -108,7 +112,7 @@ async fn take_back(ctx: &Ctx, row: &Model, guard: Guard, now: DateTime<Utc>) -> 
         deployment.status = status.as_str(),
         "a worker was lost"
     );
-    ctx.process.counters.recovered(Cause::WorkerLost, 1);
+    ctx.process.counters.recovered(cause, 1);
     ctx.process.counters.ended(status);
     let entry = row.entry();
     fail::point("reaper.before_index");
