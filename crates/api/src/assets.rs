@@ -38,6 +38,7 @@ const ASSETS: &[Asset] = &assets! {
     "deployment.js": SCRIPT,
     "forms.js": SCRIPT,
     "log.js": SCRIPT,
+    "queue.js": SCRIPT,
     "icon.svg": "image/svg+xml",
 };
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_actix_web::TracingLogger;
 use utoipa_actix_web::{AppExt as _, scope, service_config::ServiceConfig};
 
-use crate::{error::Problem, json, openapi, pages, seal::Seal, tail::Tails};
+use crate::{error::Problem, json, metrics, openapi, pages, seal::Seal, tail::Tails};
 
 /// Seconds that requests under way get when the server stops.
 const SHUTDOWN_SECONDS: u64 = 10;
@@ -83,7 +83,8 @@ pub fn describe() -> serde_json::Result<openapi::Document> {
 fn described(service: &mut ServiceConfig<'_>) {
     service
         .service(scope("/api/v1").configure(json::routes))
-        .configure(json::health::routes);
+        .configure(json::health::routes)
+        .configure(metrics::routes);
 }
 
 fn app(

@@ -50,11 +50,23 @@ pub struct ProjectRef {
     slug: String,
 }
 
+impl ProjectRef {
+    pub(super) fn new(id: ProjectId, slug: String) -> Self {
+        Self { id, slug }
+    }
+}
+
 /// The target of a deployment.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TargetRef {
     id: TargetId,
     slug: String,
+}
+
+impl TargetRef {
+    pub(super) fn new(id: TargetId, slug: String) -> Self {
+        Self { id, slug }
+    }
 }
 
 /// Who asked for a deployment.

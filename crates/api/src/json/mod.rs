@@ -3,11 +3,13 @@
 pub mod auth;
 pub mod deployments;
 pub mod health;
+pub mod locks;
 pub mod log;
 pub mod me;
 pub mod members;
 pub mod pipeline;
 pub mod projects;
+pub mod queue;
 pub mod secrets;
 pub mod targets;
 pub mod users;
@@ -28,5 +30,7 @@ pub fn routes(service: &mut ServiceConfig<'_>) {
         .configure(variables::routes)
         .configure(secrets::routes)
         .configure(deployments::routes)
-        .configure(log::routes);
+        .configure(log::routes)
+        .configure(locks::routes)
+        .configure(queue::routes);
 }

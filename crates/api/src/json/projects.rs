@@ -11,6 +11,10 @@ use slipway_core::{
     db,
     field::Problems,
     id::ProjectId,
+    lock::{
+        self,
+        covering::{Locks, Scope},
+    },
     project::{
         self,
         entity::Model,
@@ -22,6 +26,7 @@ use slipway_core::{
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use super::locks::LockView;
 use crate::{
     auth::SignedIn,
     error::Problem,
@@ -54,13 +59,16 @@ pub struct ProjectView {
     /// Waits between runs in milliseconds, if not the configured ones.
     retry_delays: Option<Vec<u64>>,
     has_pipeline: bool,
+    /// Why nothing of it starts; null unless it is locked. A target or everything may be locked too.
+    lock: Option<LockView>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
 
-impl From<Model> for ProjectView {
-    fn from(row: Model) -> Self {
+impl ProjectView {
+    fn new(row: Model, locks: &Locks) -> Self {
         Self {
+            lock: locks.of(Scope::Project(row.id)).map(LockView::from),
             id: row.id,
             slug: row.slug,
             name: row.name,
@@ -97,7 +105,9 @@ async fn list(
     let after = ProjectId(after.unwrap_or_default());
     let rows = project::service::list(&ctx, &actor, after, limit + 1).await?;
     let cursor = (&**seal, LIST, |row: &Model| row.id.0);
-    Ok(HttpResponse::Ok().json(List::page(rows, limit, cursor, ProjectView::from)))
+    let locks = lock::service::active(&ctx).await?;
+    let view = |row| ProjectView::new(row, &locks);
+    Ok(HttpResponse::Ok().json(List::page(rows, limit, cursor, view)))
 }
 
 /// A new project.
@@ -135,7 +145,7 @@ async fn create(
     let location = format!("/api/v1/projects/{}", row.slug);
     Ok(HttpResponse::Created()
         .insert_header(("Location", location))
-        .json(ProjectView::from(row)))
+        .json(ProjectView::new(row, &Locks::default())))
 }
 
 fn new_project(ctx: &Ctx, body: CreateProject) -> Result<NewProject, Problem> {
@@ -183,7 +193,8 @@ async fn get(
 ) -> Result<HttpResponse, Problem> {
     let view = slipway_core::access::Permission::ViewProject;
     let project = project::service::open(&ctx, &actor, &key, view).await?;
-    Ok(HttpResponse::Ok().json(ProjectView::from(project.row)))
+    let locks = lock::service::active(&ctx).await?;
+    Ok(HttpResponse::Ok().json(ProjectView::new(project.row, &locks)))
 }
 
 /// Changes to a project; a field that is missing stays, null takes an optional one away.
@@ -227,7 +238,8 @@ async fn update(
 ) -> Result<HttpResponse, Problem> {
     let change = change(&ctx, body)?;
     let row = project::service::update(&ctx, &actor, &key, change, db::now()).await?;
-    Ok(HttpResponse::Ok().json(ProjectView::from(row)))
+    let locks = lock::service::active(&ctx).await?;
+    Ok(HttpResponse::Ok().json(ProjectView::new(row, &locks)))
 }
 
 fn change(ctx: &Ctx, body: ChangeProject) -> Result<ProjectChange, Problem> {

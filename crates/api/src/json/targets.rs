@@ -12,6 +12,10 @@ use slipway_core::{
     deployment::{entity::release, release::ReleaseState},
     field::{FolderPath, Problems, Slug},
     id::{DeploymentId, TargetId},
+    lock::{
+        self,
+        covering::{Locks, Scope},
+    },
     target::{
         self,
         entity::{Model, TargetKind},
@@ -22,7 +26,7 @@ use slipway_core::{
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::projects::present;
+use super::{locks::LockView, projects::present};
 use crate::{
     auth::SignedIn,
     error::Problem,
@@ -51,13 +55,17 @@ pub struct TargetView {
     strategy: Strategy,
     /// Which branches a push deploys.
     auto_deploy: Option<String>,
+    /// Why nothing starts on it; null unless it is locked. Its project or everything may be too.
+    lock: Option<LockView>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
 
-impl From<Model> for TargetView {
-    fn from(row: Model) -> Self {
+impl TargetView {
+    fn new(row: Model, locks: &Locks) -> Self {
+        let lock = locks.of(Scope::Target(row.project_id, row.id));
         Self {
+            lock: lock.map(LockView::from),
             id: row.id,
             slug: row.slug,
             kind: row.kind,
@@ -81,8 +89,11 @@ async fn list(
     key: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let rows = target::service::list(&ctx, &actor, &key).await?;
+    let locks = lock::service::active(&ctx).await?;
     Ok(HttpResponse::Ok().json(List::whole(
-        rows.into_iter().map(TargetView::from).collect(),
+        rows.into_iter()
+            .map(|row| TargetView::new(row, &locks))
+            .collect(),
     )))
 }
 
@@ -142,7 +153,7 @@ async fn create(
     let location = format!("/api/v1/projects/{key}/targets/{}", row.slug);
     Ok(HttpResponse::Created()
         .insert_header(("Location", location))
-        .json(TargetView::from(row)))
+        .json(TargetView::new(row, &Locks::default())))
 }
 
 /// One target, by slug or id.
@@ -155,7 +166,8 @@ async fn get(
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
     let row = target::service::get(&ctx, &actor, &path.0, &path.1).await?;
-    Ok(HttpResponse::Ok().json(TargetView::from(row)))
+    let locks = lock::service::active(&ctx).await?;
+    Ok(HttpResponse::Ok().json(TargetView::new(row, &locks)))
 }
 
 /// Changes to a target; a field that is missing stays.
@@ -203,7 +215,8 @@ async fn update(
     let change = problems.finish(Some(change))?;
     let address = (path.0.as_str(), path.1.as_str());
     let row = target::service::update(&ctx, &actor, address, change, db::now()).await?;
-    Ok(HttpResponse::Ok().json(TargetView::from(row)))
+    let locks = lock::service::active(&ctx).await?;
+    Ok(HttpResponse::Ok().json(TargetView::new(row, &locks)))
 }
 
 /// Deletes a target with its history, unless something of it waits or runs. Its folder stays.

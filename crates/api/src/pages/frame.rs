@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use askama::Template;
-use slipway_core::access::SystemRole;
+use slipway_core::access::{Permission, SystemRole, allows};
 
 use super::visitor::Visitor;
 use crate::error::Problem;
@@ -12,6 +12,7 @@ use crate::error::Problem;
 pub(super) enum Section {
     Projects,
     Deployments,
+    Queue,
     Elsewhere,
 }
 
@@ -27,6 +28,8 @@ pub(super) struct Frame {
 pub(super) struct Who {
     pub(super) name: String,
     pub(super) role: &'static str,
+    /// Whether the queue is theirs to see.
+    pub(super) may_operate: bool,
     /// Proves that a form is of this sign-in.
     pub(super) token: String,
 }
@@ -39,6 +42,7 @@ impl Frame {
             who: Some(Who {
                 name: visitor.actor.name.clone(),
                 role: role(visitor.actor.role),
+                may_operate: allows(visitor.actor.role, None, Permission::Operate),
                 token: visitor.token.clone(),
             }),
         }
@@ -64,6 +68,11 @@ impl Frame {
     /// Whether the link to the deployments is the current one.
     pub(super) fn in_deployments(&self) -> bool {
         self.is_in(Section::Deployments)
+    }
+
+    /// Whether the link to the queue is the current one.
+    pub(super) fn in_queue(&self) -> bool {
+        self.is_in(Section::Queue)
     }
 
     /// The token for a form; a page for nobody has no form that needs one.

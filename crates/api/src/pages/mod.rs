@@ -6,11 +6,13 @@
 mod ansi;
 mod deployments;
 mod frame;
+mod lock;
 mod moment;
 mod output;
 mod overview;
 mod project;
 mod projects;
+mod queue;
 mod reference;
 mod row;
 mod sign_in;
@@ -38,6 +40,8 @@ pub fn routes(service: &mut ServiceConfig) {
         .configure(projects::routes)
         .configure(project::routes)
         .configure(deployments::routes)
+        .configure(queue::routes)
+        .configure(lock::routes)
         .wrap(from_fn(trouble::as_pages));
     service.service(pages);
 }

@@ -17,6 +17,7 @@ use slipway_core::{
     },
     error::Error,
     field::{IdempotencyKey, Problems},
+    lock::{self, covering::Scope},
     project::{entity::Model, service::open},
     target::{self, entity::TargetKind},
 };
@@ -24,6 +25,7 @@ use slipway_core::{
 use super::{
     deployments::may_pass,
     frame::{Frame, Section, html, see_other},
+    lock::LockPanel,
     moment::Moment,
     projects::origin,
     row::{Commit, Row},
@@ -49,6 +51,9 @@ struct ShowPage {
     targets: Vec<TargetCard>,
     rows: Vec<Row>,
     show_project: bool,
+    /// Why everything is locked.
+    all_locked: Option<String>,
+    lock: LockPanel,
     may_deploy: bool,
     may_configure: bool,
     /// Makes one deployment of a form that is sent twice.
@@ -67,6 +72,7 @@ struct TargetCard {
     ref_name: String,
     note: String,
     is_refused: bool,
+    lock: LockPanel,
 }
 
 /// The release that a target serves.
@@ -118,9 +124,19 @@ async fn page(
         ..ListInput::default()
     };
     let recent = deployment::service::list(ctx, actor, &recent).await?;
+    let locks = lock::service::active(ctx).await?;
+    let may_lock = allows(actor.role, seen.role, Permission::GovernProject);
     let mut targets = Vec::new();
     for target in target::service::list(ctx, actor, &seen.row.slug).await? {
-        targets.push(card(ctx, visitor, (&seen.row, target), refused.as_ref()).await?);
+        let lock = LockPanel::new(
+            visitor,
+            format!("/projects/{}/targets/{}", seen.row.slug, target.slug),
+            "this target",
+            locks.of(Scope::Target(seen.row.id, target.id)),
+            may_lock,
+        );
+        let place = (&seen.row, target, lock);
+        targets.push(card(ctx, visitor, place, refused.as_ref()).await?);
     }
     let now = Utc::now();
     let answer = refused.as_ref().map(|refused| refused.problem.builder());
@@ -129,6 +145,16 @@ async fn page(
         targets,
         rows: recent.iter().map(|detail| Row::new(detail, now)).collect(),
         show_project: false,
+        all_locked: locks
+            .of(Scope::Everything)
+            .map(|lock| lock.row.reason.clone()),
+        lock: LockPanel::new(
+            visitor,
+            format!("/projects/{}", seen.row.slug),
+            "this project",
+            locks.of(Scope::Project(seen.row.id)),
+            may_lock,
+        ),
         may_deploy: allows(actor.role, seen.role, Permission::Deploy),
         may_configure: allows(actor.role, seen.role, Permission::ConfigureProject),
         key: fresh_key()?,
@@ -148,10 +174,10 @@ fn fresh_key() -> Result<String, Error> {
 async fn card(
     ctx: &Ctx,
     visitor: &Visitor,
-    place: (&Model, target::entity::Model),
+    place: (&Model, target::entity::Model, LockPanel),
     refused: Option<&Refused>,
 ) -> Result<TargetCard, Error> {
-    let (project, target) = place;
+    let (project, target, lock) = place;
     let actor = &visitor.actor;
     let now = Utc::now();
     let newest = ListInput {
@@ -182,6 +208,7 @@ async fn card(
         ),
         note: typed.map_or_else(String::new, |refused| refused.fields.note.clone()),
         is_refused: typed.is_some(),
+        lock,
         slug: target.slug,
         path: target.path,
     })

@@ -21,7 +21,7 @@ pub(super) struct Badge {
 impl HtmlSafe for Badge {}
 
 impl Badge {
-    fn new(class: &'static str, label: &'static str) -> Self {
+    pub(super) fn new(class: &'static str, label: &'static str) -> Self {
         Self { class, label }
     }
 }

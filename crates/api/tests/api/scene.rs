@@ -107,9 +107,14 @@ pub(crate) struct Run {
 impl Run {
     /// Claims a queued deployment.
     pub(crate) async fn begin(app: &TestApp, id: DeploymentId) -> Self {
+        Self::begin_as(app, id, "worker-1").await
+    }
+
+    /// Claims it as the worker of this name.
+    pub(crate) async fn begin_as(app: &TestApp, id: DeploymentId, owner: &str) -> Self {
         let token = LeaseToken::random().unwrap();
         let by = Claimant {
-            owner: "worker-1",
+            owner,
             token: &token,
             lease: Duration::from_secs(60),
             max_running: app.ctx.settings.queue.max_running,

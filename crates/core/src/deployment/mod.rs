@@ -5,6 +5,7 @@ pub mod detail;
 pub mod entity;
 pub mod line;
 pub mod priority;
+pub mod queue;
 pub mod queue_place;
 pub mod reason;
 pub mod release;

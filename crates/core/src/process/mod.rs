@@ -5,4 +5,5 @@ pub mod counters;
 pub mod duty;
 pub mod entity;
 pub mod me;
+pub mod service;
 pub mod store;

@@ -5,6 +5,7 @@ mod caller;
 mod deployments;
 mod input;
 mod projects;
+mod queue;
 mod rights;
 mod routes;
 mod values;

@@ -13,6 +13,7 @@ use crate::app::TestApp;
 fn body(method: &str, path: &str) -> Option<Value> {
     let body = match (method, path) {
         ("PATCH", _) => json!({}),
+        ("PUT", path) if path.ends_with("/lock") => json!({ "reason": "stocktaking" }),
         ("PUT", path) if path.ends_with("/pipeline") => {
             json!({ "source": "after: [{ name: b, run: 'true' }]" })
         }
@@ -79,6 +80,11 @@ async fn a_viewer_sees_everything_and_changes_nothing() {
     admin.make_project().await;
     admin.deploy().await.expect(202);
     let viewer = Caller::of_role(&app, SystemRole::Viewer).await;
+    for place in ["web", "web/targets/live"] {
+        let path = format!("/api/v1/projects/{place}/lock");
+        let lock = json!({ "reason": "stocktaking" });
+        admin.put(&path, lock).await.expect(200);
+    }
     for (method, path) in project_routes() {
         // A stream does not end while the deployment waits.
         if path.ends_with("/events") {

@@ -3,6 +3,7 @@
 mod assets;
 mod deployments;
 mod projects;
+mod queue;
 mod reference;
 mod sign_in;
 
@@ -29,6 +30,7 @@ async fn every_page_sends_a_signed_out_visitor_to_the_sign_in_form_and_back() {
             format!("/deployments/{id}/fragment"),
             format!("/deployments/{id}/fragment"),
         ),
+        ("/queue".to_owned(), "/queue".to_owned()),
     ] {
         visitor
             .get(&path)
@@ -40,6 +42,9 @@ async fn every_page_sends_a_signed_out_visitor_to_the_sign_in_form_and_back() {
         "/projects/web/deploy",
         "/deployments/1/cancel",
         "/deployments/1/retry",
+        "/queue/lock",
+        "/projects/web/unlock",
+        "/projects/web/targets/production/lock",
     ] {
         visitor.post(path, &[]).await.leads_to("/login");
     }
@@ -59,6 +64,12 @@ async fn no_form_works_without_its_token_or_from_another_site() {
         "/projects/web/deploy".to_owned(),
         format!("/deployments/{id}/cancel"),
         format!("/deployments/{id}/retry"),
+        "/queue/lock".to_owned(),
+        "/queue/unlock".to_owned(),
+        "/projects/web/lock".to_owned(),
+        "/projects/web/unlock".to_owned(),
+        "/projects/web/targets/production/lock".to_owned(),
+        "/projects/web/targets/production/unlock".to_owned(),
     ] {
         for fields in [
             &[target][..],
@@ -132,6 +143,7 @@ async fn pages_allow_no_inline_code_and_no_other_site() {
         "/",
         "/projects/web",
         "/deployments",
+        "/queue",
         &format!("/deployments/{id}"),
         "/api/docs",
     ] {

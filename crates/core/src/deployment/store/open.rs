@@ -11,7 +11,7 @@ use sea_orm::{
 use crate::{
     db::now_us,
     deployment::{
-        entity::deployment::{Column, Entity},
+        entity::deployment::{Column, Entity, Model},
         status::Status,
         trigger::Trigger,
     },
@@ -130,6 +130,69 @@ fn columns(conn: &impl ConnectionTrait) -> Select<Entity> {
             Column::CreatedAt,
         ])
         .expr_as(now_us(conn.get_database_backend()), "now")
+}
+
+/// A run as its lease shows it.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct Run {
+    /// The deployment.
+    pub id: DeploymentId,
+    /// The process that holds the lease.
+    #[sea_orm(from_alias = "lease_owner")]
+    pub owner: Option<String>,
+    /// When the lease runs out, in microseconds of the database's clock.
+    pub lease_until: Option<i64>,
+    /// The database's clock as the row was read.
+    pub now: i64,
+}
+
+impl Run {
+    /// How long the lease still lasts; negative once it has run out.
+    #[must_use]
+    pub fn left(&self) -> chrono::Duration {
+        chrono::Duration::microseconds(self.lease_until.unwrap_or(self.now) - self.now)
+    }
+
+    /// How long ago it was renewed, given how long a lease lasts.
+    #[must_use]
+    pub fn age(&self, lease: Duration) -> chrono::Duration {
+        let lease = chrono::Duration::from_std(lease).unwrap_or_default();
+        (lease - self.left()).max(chrono::Duration::zero())
+    }
+}
+
+/// Everything that runs, in the order of the queue.
+///
+/// # Errors
+/// When the database fails.
+pub async fn runs(conn: &impl ConnectionTrait) -> Result<Vec<Run>> {
+    Ok(Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::LeaseOwner, Column::LeaseUntil])
+        .expr_as(now_us(conn.get_database_backend()), "now")
+        .filter(Column::Status.eq(Status::Running))
+        .order_by_asc(Column::Id)
+        .into_model::<Run>()
+        .all(conn)
+        .await?)
+}
+
+/// Whole rows of what waits or runs, in the order of the queue, above `after`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn in_order(
+    conn: &impl ConnectionTrait,
+    after: DeploymentId,
+    limit: u64,
+) -> Result<Vec<Model>> {
+    Ok(Entity::find()
+        .filter(Column::Status.is_in([Status::Queued, Status::Running]))
+        .filter(Column::Id.gt(after))
+        .order_by_asc(Column::Id)
+        .limit(limit)
+        .all(conn)
+        .await?)
 }
 
 /// Those of these deployments that are still queued or running, as the index should know them.

@@ -1,5 +1,6 @@
 //! Finding deployments.
 
+use chrono::{DateTime, Utc};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _,
@@ -65,6 +66,54 @@ pub async fn running(conn: &impl ConnectionTrait) -> Result<u64> {
         .filter(Column::Status.eq(Status::Running))
         .count(conn)
         .await?)
+}
+
+/// How many deployments there are of each open state.
+#[derive(Clone, Debug, Default)]
+pub struct Depth {
+    /// They wait for somebody to agree.
+    pub awaiting_approval: u64,
+    /// They wait for their turn.
+    pub queued: u64,
+    /// They run.
+    pub running: u64,
+    /// When the oldest queued one was accepted.
+    pub oldest: Option<DateTime<Utc>>,
+}
+
+/// Counts what is open.
+///
+/// # Errors
+/// When the database fails.
+pub async fn depth(conn: &impl ConnectionTrait) -> Result<Depth> {
+    let counted: Vec<(Status, i64)> = Entity::find()
+        .select_only()
+        .column(Column::Status)
+        .column_as(Column::Id.count(), "deployments")
+        .filter(Column::Status.is_in(Status::OPEN))
+        .group_by(Column::Status)
+        .into_tuple()
+        .all(conn)
+        .await?;
+    let number = |status: Status| {
+        let found = counted.iter().find(|(of, _)| *of == status);
+        found.map_or(0, |(_, number)| number.unsigned_abs())
+    };
+    let oldest: Option<DateTime<Utc>> = Entity::find()
+        .select_only()
+        .column(Column::CreatedAt)
+        .filter(Column::Status.eq(Status::Queued))
+        .order_by_asc(Column::Id)
+        .limit(1)
+        .into_tuple()
+        .one(conn)
+        .await?;
+    Ok(Depth {
+        awaiting_approval: number(Status::AwaitingApproval),
+        queued: number(Status::Queued),
+        running: number(Status::Running),
+        oldest,
+    })
 }
 
 /// How many deployments wait.
