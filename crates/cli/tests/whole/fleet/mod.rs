@@ -3,6 +3,7 @@
 mod backlog;
 mod bad_start;
 mod cancel;
+mod drain;
 mod events;
 mod guard;
 mod million;

@@ -9,7 +9,7 @@ use std::{fs, path::Path, time::Duration};
 
 pub(crate) use client::{Answer, Client};
 pub(crate) use events::{Event, Events};
-pub(crate) use installation::{Installation, Redis};
+pub(crate) use installation::{Api, Installation, Redis};
 pub(crate) use process::{Process, peak_memory_kib};
 
 /// Long enough for any machine to do what a test waits for.
