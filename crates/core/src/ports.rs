@@ -195,8 +195,8 @@ pub trait JobQueue: Send + Sync + fmt::Debug {
     /// Targets that the index has a state for.
     async fn targets(&self) -> Result<Vec<TargetId>, QueueError>;
 
-    /// Begins a rebuild of a lost index: false if another process is at it (for at most 15 s).
-    /// What was left of the old index is deleted.
+    /// Begins a rebuild of a lost index: false if another process is at it, which counts as dead
+    /// after five seconds without a step. What was left of the old index is deleted.
     async fn begin_rebuild(&self) -> Result<bool, QueueError>;
 
     /// Adds an entry during a rebuild, when every other call answers [`QueueError::Lost`].

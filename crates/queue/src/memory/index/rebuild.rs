@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Index;
 
 /// How long a rebuild may go without a step before another one may begin.
-pub(super) const REBUILD_LOCK: Duration = Duration::from_secs(15);
+pub(super) const REBUILD_LOCK: Duration = Duration::from_secs(5);
 
 impl Index {
     pub(in crate::memory) fn begin_rebuild(&mut self, now: Instant) -> bool {

@@ -116,3 +116,12 @@ fn a_rebuild_that_stands_still_gives_way_to_another() {
     assert!(index.end_rebuild(late + REBUILD_LOCK).is_ok());
     assert_eq!(index.depth(), 1);
 }
+
+#[test]
+fn rebuild_whose_process_died_is_taken_over_as_soon_on_redis_and_within_the_promised_time() {
+    let script = include_str!("../../redis/lua/shared.lua");
+    let line = format!("local REBUILD_LOCK_MS = {}\n", REBUILD_LOCK.as_millis());
+    assert!(script.contains(&line), "{line}");
+    // Ten seconds are promised until deployments start again after Redis was emptied.
+    assert!(REBUILD_LOCK <= Duration::from_secs(5));
+}

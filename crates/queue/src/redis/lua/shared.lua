@@ -15,7 +15,7 @@ local RANKS = { '0', '1', '2' }
 local READY = { ['0'] = KEYS[11], ['1'] = KEYS[12], ['2'] = KEYS[13] }
 
 local WAKE_TOKENS_MAX = 64
-local REBUILD_LOCK_MS = 15000
+local REBUILD_LOCK_MS = 5000
 
 local function lost()
   return redis.call('EXISTS', EPOCH) == 0
