@@ -209,6 +209,16 @@ impl RunningProgram {
         self.child.wait().expect("a killed process ends")
     }
 
+    /// How it ended, if it has.
+    ///
+    /// # Panics
+    /// When it cannot be asked.
+    pub fn poll(&mut self) -> Option<ExitStatus> {
+        self.child
+            .try_wait()
+            .expect("an owned process can be asked")
+    }
+
     /// Waits until it has ended by itself.
     ///
     /// # Panics

@@ -5,6 +5,7 @@ mod bad_start;
 mod cancel;
 mod drain;
 mod events;
+mod fail_points;
 mod guard;
 mod million;
 mod redis_outage;

@@ -86,12 +86,17 @@ impl Client {
     }
 
     async fn send(&self, request: RequestBuilder) -> Answer {
-        let answer = request.timeout(REQUEST_TIMEOUT).send().await.unwrap();
-        Answer {
+        Self::attempt(request).await.expect("an answer")
+    }
+
+    /// The answer, if one came.
+    async fn attempt(request: RequestBuilder) -> Option<Answer> {
+        let answer = request.timeout(REQUEST_TIMEOUT).send().await.ok()?;
+        Some(Answer {
             status: answer.status().as_u16(),
             headers: answer.headers().clone(),
-            text: answer.text().await.unwrap(),
-        }
+            text: answer.text().await.ok()?,
+        })
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -145,6 +150,25 @@ impl Client {
             .request(Method::POST, &path)
             .header("Idempotency-Key", key);
         self.send(request.json(&json!({ "target": target }))).await
+    }
+
+    /// The same at a process that may end before it answers.
+    pub(crate) async fn try_deployment_once(
+        &self,
+        project: &str,
+        target: &str,
+        key: &str,
+    ) -> Option<Answer> {
+        let path = format!("/api/v1/projects/{project}/deployments");
+        let request = self
+            .request(Method::POST, &path)
+            .header("Idempotency-Key", key);
+        Self::attempt(request.json(&json!({ "target": target }))).await
+    }
+
+    /// Posts to a process that may end before it answers.
+    pub(crate) async fn try_post(&self, path: &str, body: &Value) -> Option<Answer> {
+        Self::attempt(self.request(Method::POST, path).json(body)).await
     }
 
     /// Asks for a deployment that is accepted.

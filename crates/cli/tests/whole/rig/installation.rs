@@ -154,13 +154,7 @@ impl Installation {
     }
 
     pub(crate) fn start_api(&self) -> Api {
-        let program = self.program("slipway-api").start();
-        let address = program.wait_for_line(DEADLINE, |line| {
-            let record: Value = serde_json::from_str(line).ok()?;
-            let address = record["address"].as_str()?;
-            Some(format!("http://{address}"))
-        });
-        Api { program, address }
+        Api::serving(self.program("slipway-api").start())
     }
 
     /// Starts a worker and waits until it takes deployments.
@@ -193,6 +187,16 @@ impl Installation {
 }
 
 impl Api {
+    /// A started process, once it serves.
+    pub(crate) fn serving(program: RunningProgram) -> Self {
+        let address = program.wait_for_line(DEADLINE, |line| {
+            let record: Value = serde_json::from_str(line).ok()?;
+            let address = record["address"].as_str()?;
+            Some(format!("http://{address}"))
+        });
+        Self { program, address }
+    }
+
     /// Signs in as the first Admin.
     pub(crate) async fn client(&self) -> Client {
         Client::new(&self.address).sign_in(EMAIL, PASSWORD).await
