@@ -100,7 +100,10 @@ impl<K: Send + 'static, V: Send + 'static> Gather<K, V> {
         };
         if begins {
             // On the asker's own runtime: waking another thread costs more than a small query.
-            let turn = Turn(Arc::clone(&self.shared));
+            let turn = Turn {
+                shared: Arc::clone(&self.shared),
+                is_over: false,
+            };
             tokio::spawn(async move { turn.answer().await });
         }
         answered
@@ -132,26 +135,32 @@ impl<K, V> Shared<K, V> {
 
 /// The duty to answer. When it is lost half-way (a panic, a runtime that ends) nobody waits for ever:
 /// what waits is answered with an error, and the next question begins anew.
-struct Turn<K, V>(Arc<Shared<K, V>>);
+struct Turn<K, V> {
+    shared: Arc<Shared<K, V>>,
+    is_over: bool,
+}
 
 impl<K, V> Turn<K, V> {
-    async fn answer(self) {
-        while let Some(batch) = self.0.next() {
+    async fn answer(mut self) {
+        while let Some(batch) = self.shared.next() {
             let (questions, askers): (Vec<K>, Vec<_>) = batch.into_iter().unzip();
-            let mut answers = (self.0.answering)(questions).await.into_iter();
+            let mut answers = (self.shared.answering)(questions).await.into_iter();
             for asker in askers {
                 let answer = answers.next();
                 let answer = answer.unwrap_or_else(|| Err(db::broken("a question had no answer")));
                 let _gone = asker.send(answer);
             }
         }
-        mem::forget(self);
+        self.is_over = true;
     }
 }
 
 impl<K, V> Drop for Turn<K, V> {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        if self.is_over {
+            return;
+        }
+        let mut state = self.shared.lock();
         state.is_answering = false;
         state.waiting.clear();
     }
@@ -243,6 +252,21 @@ mod tests {
         gone.abort();
         gate.add_permits(2);
         assert_eq!(stays.await.unwrap().unwrap(), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_left_behind_by_an_answer() {
+        let held = Arc::new(());
+        let own = Arc::clone(&held);
+        let gather: Gather<(), ()> = Gather::new(LIMITS, move |questions| {
+            let _own = Arc::clone(&own);
+            Box::pin(async move { questions.into_iter().map(Ok).collect() })
+        });
+        gather.ask(()).await.unwrap();
+        drop(gather);
+        while Arc::strong_count(&held) > 1 {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]
