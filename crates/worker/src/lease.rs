@@ -153,6 +153,12 @@ impl Keeper {
         }
     }
 
+    /// When the last successful renewal of a lease was sent; its claim counts as one.
+    #[must_use]
+    pub fn renewed(&self, id: DeploymentId) -> Option<Instant> {
+        self.lock().get(&id).map(|held| held.renewed)
+    }
+
     /// Passes on that somebody wants a deployment to stop, if this worker runs it.
     pub fn cancel(&self, id: DeploymentId) {
         let held = self.lock();
