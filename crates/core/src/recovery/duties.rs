@@ -18,6 +18,9 @@ use crate::{
 /// How often the queue's health is probed.
 const PROBE: Duration = Duration::from_millis(250);
 
+/// How long a probe may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The duties of one process.
 #[derive(Debug)]
 pub struct Duties {
@@ -62,12 +65,12 @@ impl Duties {
 
 /// Probes once, and rebuilds an index that has lost its data.
 pub async fn probe_once(ctx: &Ctx) {
-    let outcome = match ctx.queue.probe().await {
+    let outcome = match probed(ctx).await {
         Err(QueueError::Lost) => {
             if let Err(error) = rebuild::run_once(ctx).await {
                 tracing::warn!(error = ?error, "rebuilding the queue failed");
             }
-            ctx.queue.probe().await
+            probed(ctx).await
         }
         outcome => outcome,
     };
@@ -78,6 +81,12 @@ pub async fn probe_once(ctx: &Ctx) {
             Some(reason) => tracing::error!(reason, "the queue is unhealthy"),
         }
     }
+}
+
+/// A server that hangs has to be noticed sooner than other calls give up on it.
+async fn probed(ctx: &Ctx) -> Result<(), QueueError> {
+    let answer = tokio::time::timeout(PROBE_TIMEOUT, ctx.queue.probe()).await;
+    answer.unwrap_or_else(|_late| Err(QueueError::Unavailable("it does not answer".to_owned())))
 }
 
 async fn probe(ctx: Ctx) {

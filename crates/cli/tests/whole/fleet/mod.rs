@@ -8,6 +8,7 @@ mod events;
 mod fail_points;
 mod guard;
 mod million;
+mod redis_faults;
 mod redis_outage;
 mod resume;
 mod retry;
