@@ -206,7 +206,7 @@ pub struct CreateDeployment {
 }
 
 /// Asks for a deployment. A request with the same `Idempotency-Key` header is answered with the
-/// same deployment, however often and however much later it comes.
+/// same deployment for at least a day, however often it comes.
 #[utoipa::path(tag = "deployments",
     params(("project" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     request_body = CreateDeployment, responses((status = 202, body = DeploymentView),
