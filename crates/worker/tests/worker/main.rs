@@ -14,6 +14,7 @@ mod hardening;
 mod hostile;
 mod interruption;
 mod journal;
+mod locks;
 mod look;
 mod mysql;
 mod pipeline;
