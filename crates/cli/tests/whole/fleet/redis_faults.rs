@@ -5,7 +5,7 @@ use std::{process::Command, time::Duration};
 
 use slipway_testkit::{RedisServer, RunningProgram, eventually};
 
-use crate::rig::{Client, Installation, Redis, records};
+use crate::rig::{Answer, Client, Installation, Redis, records};
 
 /// How soon a fault has to be noticed.
 const NOTICE: Duration = Duration::from_secs(3);
@@ -87,6 +87,39 @@ async fn assert_each_ran_once(installation: &Installation, client: &Client, ids:
     assert_eq!(ran, ids, "each ran exactly once");
 }
 
+/// Asks until the answer is that there is no queue. Answers what was accepted before.
+async fn until_refused(client: &Client, fault: &str) -> Vec<i64> {
+    let mut accepted = Vec::new();
+    eventually(NOTICE, async || {
+        let answer = client.request_deployment("shop", "two").await;
+        if answer.status == 503 {
+            return Ok(());
+        }
+        let answer = answer.expect(202);
+        accepted.push(id(&answer));
+        Err((fault, answer))
+    })
+    .await;
+    accepted
+}
+
+async fn until_accepted(client: &Client, target: &str) -> i64 {
+    eventually(BACK, async || {
+        let answer = client.request_deployment("shop", target).await;
+        let is_accepted = answer.status == 202;
+        if is_accepted {
+            Ok(id(&answer))
+        } else {
+            Err(answer)
+        }
+    })
+    .await
+}
+
+fn id(answer: &Answer) -> i64 {
+    answer.json()["id"].as_i64().unwrap()
+}
+
 #[tokio::test]
 async fn a_redis_that_takes_no_write_is_noticed_and_forgiven() {
     let redis = RedisServer::start_with(&["--enable-protected-configs", "yes"]);
@@ -94,29 +127,12 @@ async fn a_redis_that_takes_no_write_is_noticed_and_forgiven() {
     let mut accepted = vec![client.deploy("shop", "one").await];
     for fault in FAULTS {
         (fault.cause)(&redis);
-        eventually(NOTICE, async || {
-            let answer = client.request_deployment("shop", "two").await;
-            if answer.status == 503 {
-                return Ok(());
-            }
-            let answer = answer.expect(202);
-            accepted.push(answer.json()["id"].as_i64().unwrap());
-            Err((fault.name, answer))
-        })
-        .await;
+        accepted.extend(until_refused(&client, fault.name).await);
         client.get("/health/live").await.expect(200);
         client.get("/api/v1/deployments").await.expect(200);
 
         (fault.mend)(&redis);
-        let id = eventually(BACK, async || {
-            let answer = client.request_deployment("shop", "three").await;
-            if answer.status == 202 {
-                Ok(answer.json()["id"].as_i64().unwrap())
-            } else {
-                Err((fault.name, answer))
-            }
-        })
-        .await;
+        let id = until_accepted(&client, "three").await;
         accepted.push(id);
         client.until(id, "succeeded").await;
     }
@@ -131,16 +147,7 @@ async fn a_redis_that_is_wiped_under_load_is_filled_again() {
     for round in 0..20 {
         for target in ["one", "two", "three"] {
             // While the index is filled again a request may be refused, never lost.
-            let id = eventually(BACK, async || {
-                let answer = client.request_deployment("shop", target).await;
-                if answer.status == 202 {
-                    Ok(answer.json()["id"].as_i64().unwrap())
-                } else {
-                    Err(answer)
-                }
-            })
-            .await;
-            accepted.push(id);
+            accepted.push(until_accepted(&client, target).await);
         }
         if round % 4 == 3 {
             tell(&redis, &["flushall"]);
