@@ -2,8 +2,9 @@
 //!
 //! Each start of a worker has a file of its own, locked by the worker and by its guard for as long
 //! as they live. A lock that is free says that both are gone; that nothing of theirs is left says
-//! the guard's last word in the file, or that the machine was started anew since. A file whose
-//! guard was killed proves nothing, and its runs wait for the end of their leases.
+//! the guard's last word in the file, or that the machine was started anew since, or that the
+//! service manager's group of that start has nobody in it (systemd kills a worker's whole group, the
+//! guard too). Otherwise its runs wait for the end of their leases.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,7 +18,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::guard::ALL_DEAD;
+use crate::{cgroup, guard::ALL_DEAD};
 
 /// The folder with the files, within the worker's own.
 const FOLDER: &str = "instances";
@@ -89,11 +90,11 @@ impl Over {
     }
 }
 
-/// The starts of workers in this folder that are over.
+/// The starts of workers in this folder that are over. `own` are the processes of the one that asks.
 ///
 /// # Errors
 /// When the folder cannot be read.
-pub fn over(dir: &Path) -> io::Result<Vec<Over>> {
+pub fn over(dir: &Path, own: &[u32]) -> io::Result<Vec<Over>> {
     let origin = origin()?;
     let entries = match fs::read_dir(dir.join(FOLDER)) {
         Ok(entries) => entries,
@@ -107,12 +108,12 @@ pub fn over(dir: &Path) -> io::Result<Vec<Over>> {
             continue;
         };
         let name = name.to_owned();
-        over.extend(look_at(path, name, &origin)?);
+        over.extend(look_at(path, name, (&origin, own))?);
     }
     Ok(over)
 }
 
-fn look_at(path: PathBuf, name: String, origin: &str) -> io::Result<Option<Over>> {
+fn look_at(path: PathBuf, name: String, (origin, own): (&str, &[u32])) -> io::Result<Option<Over>> {
     let mut file = match File::open(&path) {
         Ok(file) => file,
         // Somebody else was faster.
@@ -127,19 +128,26 @@ fn look_at(path: PathBuf, name: String, origin: &str) -> io::Result<Option<Over>
     let mut text = String::new();
     file.read_to_string(&mut text)?;
     Ok(Some(Over {
-        all_dead: text.ends_with(ALL_DEAD) || is_from_an_earlier_boot(&text, origin),
+        all_dead: text.ends_with(ALL_DEAD)
+            || is_from_an_earlier_boot(&text, origin)
+            || left_nobody_in_its_group(&text, origin, own),
         name,
         path,
         _locked: file,
     }))
 }
 
-/// Host and boot, one a line.
+/// Host, boot, and the service manager's group if there is one, each on a line.
 fn origin() -> io::Result<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     let system = rustix::system::uname();
     let host = system.nodename().to_string_lossy();
-    Ok(format!("{host}\n{}\n", boot.trim()))
+    let group = cgroup::own().map(|group| format!("{group}\n"));
+    Ok(format!(
+        "{host}\n{}\n{}",
+        boot.trim(),
+        group.unwrap_or_default()
+    ))
 }
 
 /// The folder may be on a disk that several hosts share, each with boots of its own.
@@ -148,12 +156,22 @@ fn is_from_an_earlier_boot(text: &str, origin: &str) -> bool {
     then.next() == now.next() && then.next() != now.next()
 }
 
+fn left_nobody_in_its_group(text: &str, origin: &str, own: &[u32]) -> bool {
+    let (mut then, now) = (text.lines(), origin.lines());
+    let is_here = then.by_ref().take(2).eq(now.take(2));
+    let group = then.next().filter(|line| line.starts_with('/'));
+    let is_empty = |group| cgroup::is_empty_but_for(Path::new(cgroup::ROOT), group, own);
+    is_here
+        && cgroup::is_visible(Path::new(cgroup::ROOT))
+        && group.is_some_and(|group| is_empty(group).unwrap_or(false))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn names(dir: &Path) -> Vec<(String, bool)> {
-        let mut names: Vec<_> = over(dir)
+        let mut names: Vec<_> = over(dir, &[])
             .unwrap()
             .into_iter()
             .map(|over| (over.name.clone(), over.all_dead))
@@ -208,10 +226,21 @@ mod tests {
     }
 
     #[test]
+    fn group_of_the_service_manager_proves_nothing_about_another_host() {
+        let own = "here\nboot\n/a-group-that-is-gone\n";
+        assert!(!left_nobody_in_its_group(
+            "there\nboot\n/a-group-that-is-gone\n",
+            own,
+            &[]
+        ));
+        assert!(!left_nobody_in_its_group("here\nboot\n", own, &[]));
+    }
+
+    #[test]
     fn what_is_over_is_looked_at_by_one_and_then_forgotten() {
         let dir = tempfile::tempdir().unwrap();
         drop(Instance::enter(dir.path(), "a").unwrap());
-        let mut first = over(dir.path()).unwrap();
+        let mut first = over(dir.path(), &[]).unwrap();
         assert_eq!(names(dir.path()), [], "somebody is at it");
         first.pop().unwrap().forget().unwrap();
         assert_eq!(fs::read_dir(dir.path().join(FOLDER)).unwrap().count(), 0);

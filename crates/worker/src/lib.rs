@@ -3,6 +3,7 @@
 //! [`runner`] takes deployments and [`deploy`] runs one; below them lie parts that know neither the
 //! database nor the queue, are told what to do with plain arguments and answer with plain values.
 
+mod cgroup;
 pub mod deploy;
 pub mod exec;
 pub mod git;

@@ -7,10 +7,10 @@ use slipway_core::{ctx::Ctx, db, deployment::store::claim::owned, recovery::reap
 
 use crate::instance::{self, Over};
 
-/// Looks once at every worker of the folder that is over.
-pub(crate) async fn look_after(ctx: &Ctx, dir: &Path) {
+/// Looks once at every worker of the folder that is over. `own` are this one's processes.
+pub(crate) async fn look_after(ctx: &Ctx, dir: &Path, own: Vec<u32>) {
     let folder = dir.to_owned();
-    let over = match tokio::task::spawn_blocking(move || instance::over(&folder)).await {
+    let over = match tokio::task::spawn_blocking(move || instance::over(&folder, &own)).await {
         Ok(Ok(over)) => over,
         Ok(Err(error)) => {
             tracing::warn!(error = %error, "former workers could not be looked at");

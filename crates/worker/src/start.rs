@@ -91,7 +91,7 @@ pub async fn serve(
     let over = CancellationToken::new();
     let _over = over.clone().drop_guard();
     let runner = prepare(ctx, guard, over.clone(), now)?;
-    neighbours::look_after(ctx, &ctx.settings.worker.dir).await;
+    neighbours::look_after(ctx, &ctx.settings.worker.dir, processes(&runner)).await;
     sweep(ctx).await;
     // Without a service manager there is nobody to tell.
     let _no_manager = sd_notify::notify(&[NotifyState::Ready]);
@@ -105,11 +105,19 @@ pub async fn serve(
     Ok(())
 }
 
+/// This process and its guard: all that there is before the first run.
+fn processes(runner: &Runner) -> Vec<u32> {
+    let guard = runner.work().guard.id();
+    let guard = guard.and_then(|id| u32::try_from(id).ok());
+    [std::process::id()].into_iter().chain(guard).collect()
+}
+
 /// Every second for the usual lease of 30 s.
 async fn look_after_neighbours(ctx: Ctx) {
     loop {
         tokio::time::sleep(ctx.settings.queue.lease() / 30).await;
-        neighbours::look_after(&ctx, &ctx.settings.worker.dir).await;
+        // By now its own group has its steps in it, and proves nothing more.
+        neighbours::look_after(&ctx, &ctx.settings.worker.dir, Vec::new()).await;
     }
 }
 
