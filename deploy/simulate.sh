@@ -5,7 +5,7 @@
 #   deploy/simulate.sh                          seeds 1 to 1000
 #   deploy/simulate.sh --seeds 5000 --from 1    that many, from that one on
 #
-# Uses every core, prints how far it is and what happened in all; about ten seeds per second and
+# Uses every core, prints how far it is and what happened in all; about six seeds per second and
 # core. A seed that fails prints what was violated, its last events, and the command that replays
 # it. Needs no services.
 set -euo pipefail
