@@ -46,7 +46,7 @@ struct Arguments {
     /// How many targets take turns.
     #[arg(long, value_name = "N", default_value_t = 50)]
     targets: usize,
-    /// Requests in a second.
+    /// Requests in a second; few enough that the machine is not busy all the time.
     #[arg(long, value_name = "R", default_value_t = 16.0)]
     rate: f64,
     /// How long a lease lasts, in milliseconds; everything else keeps its ratio to it.
@@ -173,7 +173,7 @@ fn sizes(arguments: &Arguments) -> Sizes {
         places: 10,
         targets: 199,
         busy: 1000,
-        rate: 25.0,
+        rate: arguments.rate,
         workers: arguments.workers,
     }
 }
