@@ -10,10 +10,9 @@ use crate::{
     db::{self, Db},
     deployment::{
         admission::Admission,
-        store::scene::{self, Question, Scene},
+        batches::{Batches, LOOK_UPS},
     },
-    error::Result,
-    gather::{Gather, Limits},
+    gather::Gather,
     health::QueueHealth,
     ports::{EventBus, JobQueue},
     process::me::Process,
@@ -40,10 +39,10 @@ pub struct Ctx {
     pub passwords: Arc<Passwords>,
     /// The door for new deployments.
     pub admission: Admission,
-    /// Where requests want to deploy, looked up together.
-    pub scenes: Gather<Question, Option<Scene>>,
     /// Whose API tokens requests carry, looked up together.
     pub tokens: Gather<String, Option<KnownToken>>,
+    /// What requests and runs read and write together.
+    pub batches: Batches,
     /// The configuration.
     pub settings: Arc<Settings>,
 }
@@ -60,12 +59,10 @@ impl Ctx {
     ) -> Self {
         Self {
             admission: Admission::new(db.clone(), settings.queue.backlog_limit),
-            scenes: together(&db, |db, questions: Vec<Question>| async move {
-                scene::find(db.reader(), &questions).await
-            }),
-            tokens: together(&db, |db, hashes: Vec<String>| async move {
+            tokens: db::together(&db, LOOK_UPS, |db, hashes: Vec<String>| async move {
                 find_tokens(db.reader(), &hashes).await
             }),
+            batches: Batches::new(&db),
             db,
             queue,
             bus,
@@ -76,37 +73,4 @@ impl Ctx {
             settings: Arc::new(settings),
         }
     }
-}
-
-/// How many look-ups share one query, and how many wait for theirs.
-const LOOK_UPS: Limits = Limits {
-    batch: 64,
-    waiting: 4096,
-};
-
-/// Look-ups that share one query when they are asked for at the same time.
-fn together<K, V, F>(
-    db: &Db,
-    find: impl Fn(Db, Vec<K>) -> F + Send + Sync + 'static,
-) -> Gather<K, V>
-where
-    K: Send + 'static,
-    V: Send + 'static,
-    F: Future<Output = Result<Vec<V>>> + Send + 'static,
-{
-    let db = db.clone();
-    Gather::new(LOOK_UPS, move |questions: Vec<K>| {
-        let asked = questions.len();
-        let found = find(db.clone(), questions);
-        Box::pin(async move {
-            match found.await {
-                Ok(found) => found.into_iter().map(Ok).collect(),
-                Err(error) => {
-                    tracing::error!(error = ?error, questions = asked, "a look-up failed");
-                    let failed = || db::broken(format!("a look-up failed: {error}"));
-                    (0..asked).map(|_| Err(failed())).collect()
-                }
-            }
-        })
-    })
 }

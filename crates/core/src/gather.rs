@@ -142,6 +142,8 @@ struct Turn<K, V> {
 
 impl<K, V> Turn<K, V> {
     async fn answer(mut self) {
+        // Whoever is about to ask, because the same event has woken them, joins the first batch.
+        tokio::task::yield_now().await;
         while let Some(batch) = self.shared.next() {
             let (questions, askers): (Vec<K>, Vec<_>) = batch.into_iter().unzip();
             let mut answers = (self.shared.answering)(questions).await.into_iter();

@@ -224,14 +224,13 @@ impl Keeper {
             .iter()
             .map(|(id, held)| (*id, held.token.clone()))
             .collect();
-        let tokens: Vec<LeaseToken> = leases.iter().map(|(_, token)| token.clone()).collect();
         let renewal = async {
             let db = match database.take() {
                 Some(db) => db,
                 None => connect().await?,
             };
             fail::point("renew.before_row");
-            let renewed = renew(&db, &tokens, self.lease).await?;
+            let renewed = renew(&db, &leases, self.lease).await?;
             // Kept only after success: a broken connection is replaced by a new one.
             *database = Some(db);
             anyhow::Ok(renewed)

@@ -17,4 +17,5 @@ pub mod redact;
 pub mod release;
 pub mod runner;
 pub mod start;
+mod taking;
 pub mod terminal;

@@ -12,32 +12,22 @@ use slipway_core::{
         entity::deployment::Model,
         reason::{Code, Reason},
         run::{self, Next, RunEnd},
-        store::claim::{Claim, Claimant, claim, held_by},
     },
-    error::Result,
     fail,
-    ports::{Authority, Claimed, Entry, Event, LeaseToken, QueueError, Received},
+    ports::{Authority, Entry, Event, LeaseToken, Received},
     project::policy::RetryPolicy,
 };
-use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     deploy::{Ended, Workshop, persist},
     lease::{Keeper, Lease, Signals},
+    taking::Then,
 };
 
-/// Longest wait for work without looking again.
-const WAIT: Duration = Duration::from_secs(5);
-/// Wait after something in the way, such as a queue that is away.
-const PAUSE: Duration = Duration::from_millis(500);
-/// Wait behind a lock that does not expire; lifting it ends the wait.
-const LOCKED: Duration = Duration::from_secs(3600);
-/// Wait while everything that may run is running, here or elsewhere.
-const BUSY: Duration = Duration::from_millis(100);
+/// Most deployments that are taken at once.
+const EAGER_MAX: usize = 32;
 
 /// What a worker does with a deployment that it has claimed.
 pub trait Work: Clone + Send + Sync + 'static {
@@ -70,8 +60,8 @@ pub trait Work: Clone + Send + Sync + 'static {
 /// One worker.
 #[derive(Clone, Debug)]
 pub struct Runner<W = Workshop> {
-    work: W,
-    keeper: Keeper,
+    pub(crate) work: W,
+    pub(crate) keeper: Keeper,
     permits: Arc<Semaphore>,
     runs: TaskTracker,
     /// Something ended here: there may be work, or work that is due sooner than was known.
@@ -79,11 +69,11 @@ pub struct Runner<W = Workshop> {
 }
 
 /// A deployment that this worker has claimed.
-struct Job {
-    row: Model,
-    entry: Entry,
-    token: LeaseToken,
-    lease: Lease,
+pub(crate) struct Job {
+    pub(crate) row: Model,
+    pub(crate) entry: Entry,
+    pub(crate) token: LeaseToken,
+    pub(crate) lease: Lease,
 }
 
 impl<W: Work> Runner<W> {
@@ -106,7 +96,7 @@ impl<W: Work> Runner<W> {
         &self.work
     }
 
-    fn ctx(&self) -> &Ctx {
+    pub(crate) fn ctx(&self) -> &Ctx {
         self.work.ctx()
     }
 
@@ -118,28 +108,38 @@ impl<W: Work> Runner<W> {
         self.work.spawn(async move {
             listening.run_until_cancelled_owned(listen).await;
         });
-        while let Some(Ok(permit)) = stop
+        let mut eager = 1;
+        while let Some(Ok(first)) = stop
             .run_until_cancelled(Arc::clone(&self.permits).acquire_owned())
             .await
         {
-            // Nothing is started that nobody would end.
-            if stop.run_until_cancelled(self.work.ready()).await.is_none() {
-                break;
+            let mut permits = vec![first];
+            while permits.len() < eager
+                && let Ok(another) = Arc::clone(&self.permits).try_acquire_owned()
+            {
+                permits.push(another);
             }
-            match self.take().await {
-                Took::Job(job) => self.start(*job, permit),
-                Took::Again => drop(permit),
-                Took::Nothing(wait) => {
-                    drop(permit);
+            let took = self.take(permits.len()).await;
+            // As long as everything that is asked for comes, there is more where it came from.
+            eager = if took.is_all {
+                EAGER_MAX.min(eager * 2)
+            } else {
+                1
+            };
+            for (job, permit) in took.jobs.into_iter().zip(permits) {
+                self.start(job, permit);
+            }
+            match took.then {
+                Then::Again => {}
+                Then::Wait(longest) => {
                     tokio::select! {
                         biased;
                         () = stop.cancelled() => {}
                         () = self.ended.notified() => {}
-                        () = self.ctx().queue.wait_for_work(wait) => {}
+                        () = self.ctx().queue.wait_for_work(longest) => {}
                     }
                 }
-                Took::Blocked(pause) => {
-                    drop(permit);
+                Then::Pause(pause) => {
                     let _stopped = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
                 }
             }
@@ -185,8 +185,9 @@ impl<W: Work> Runner<W> {
         let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
             return false;
         };
-        if let Took::Job(job) = self.take().await {
-            Box::pin(self.clone().carry_out(*job, permit)).await;
+        let mut took = self.take(1).await;
+        if let Some(job) = took.jobs.pop() {
+            Box::pin(self.clone().carry_out(job, permit)).await;
             return true;
         }
         false
@@ -195,111 +196,6 @@ impl<W: Work> Runner<W> {
     fn start(&self, job: Job, permit: OwnedSemaphorePermit) {
         let run = self.clone().carry_out(job, permit);
         self.work.spawn(self.runs.track_future(run));
-    }
-
-    async fn take(&self) -> Took {
-        let settings = &self.ctx().settings.queue;
-        let token = match LeaseToken::random() {
-            Ok(token) => token,
-            Err(error) => {
-                tracing::error!(error = %error, "no randomness for a lease");
-                return Took::Blocked(PAUSE);
-            }
-        };
-        let claimed = self
-            .ctx()
-            .queue
-            .claim(&token, settings.lease(), settings.max_running)
-            .await;
-        let entry = match claimed {
-            Ok(Claimed::Entry(entry)) => entry,
-            Ok(Claimed::Empty(due)) => return Took::Nothing(due.map_or(WAIT, |due| due.min(WAIT))),
-            Ok(Claimed::Busy) | Err(QueueError::Lost) => return Took::Blocked(BUSY),
-            Err(error) => {
-                tracing::debug!(error = %error, "nothing could be taken from the queue");
-                return Took::Blocked(PAUSE);
-            }
-        };
-        fail::point("claim.after_index");
-        match self.own(entry, &token).await {
-            Ok(Some(job)) => Took::Job(Box::new(job)),
-            Ok(None) => Took::Again,
-            Err(error) => {
-                tracing::warn!(deployment.id = entry.id.0, error = ?error,
-                    "a deployment could not be claimed");
-                let lease = Authority::Lease(token);
-                let back = self.ctx().queue.requeue(entry, &lease).await;
-                if let Err(error) = back {
-                    tracing::debug!(error = %error, "its lease in the queue will run out");
-                }
-                Took::Blocked(PAUSE)
-            }
-        }
-    }
-
-    /// Claims what the index gave out in the database, which alone decides.
-    async fn own(&self, entry: Entry, token: &LeaseToken) -> Result<Option<Job>> {
-        let ctx = self.ctx();
-        let lease = ctx.settings.queue.lease();
-        let by = Claimant {
-            owner: self.work.name(),
-            token,
-            lease,
-            max_running: ctx.settings.queue.max_running,
-        };
-        let sent = Instant::now();
-        let verdict = match claim(&ctx.db, entry.id, &by, db::now()).await {
-            Ok(verdict) => verdict,
-            // The answer may have been lost on the way: the token tells whose it is.
-            Err(error) => match held_by(ctx.db.writer(), token).await? {
-                Some(row) => Claim::Won(Box::new(row)),
-                None => return Err(error),
-            },
-        };
-        let by_lease = Authority::Lease(token.clone());
-        match verdict {
-            Claim::Won(row) => {
-                ctx.process.counters.started(&row);
-                let lease = self.keeper.keep(row.id, token.clone(), sent);
-                // Asked for while it was claimed: nobody else will say so before the renewal.
-                if row.cancel_requested_at.is_some() {
-                    lease.signals.cancelled.cancel();
-                }
-                fail::point("claim.after_keep");
-                return Ok(Some(Job {
-                    row: *row,
-                    entry,
-                    token: token.clone(),
-                    lease,
-                }));
-            }
-            Claim::Ended => {
-                fail::point("claim.before_forget");
-                ctx.queue.finish(entry, &Authority::Database).await?;
-            }
-            Claim::Held(holder, left) => {
-                fail::point("claim.before_hold");
-                ctx.queue.hold(entry, &holder, left.max(lease / 30)).await?;
-            }
-            Claim::NotYet(delay) => {
-                fail::point("claim.before_put_off");
-                ctx.queue.retry(entry, &by_lease, delay).await?;
-            }
-            Claim::Locked(left) => {
-                let delay = left.unwrap_or(LOCKED);
-                ctx.queue.retry(entry, &by_lease, delay).await?;
-            }
-            Claim::Behind(older) => {
-                fail::point("claim.before_push_older");
-                ctx.queue.enqueue(older, true).await?;
-                fail::point("claim.before_step_back");
-                ctx.queue.requeue(entry, &by_lease).await?;
-            }
-            Claim::Raced => {
-                ctx.queue.retry(entry, &by_lease, PAUSE).await?;
-            }
-        }
-        Ok(None)
     }
 
     async fn carry_out(self, job: Job, permit: OwnedSemaphorePermit) {
@@ -370,16 +266,4 @@ impl<W: Work> Runner<W> {
                 "the queue was not told of an end; the reconciler will do it");
         }
     }
-}
-
-/// What a look at the queue brought.
-enum Took {
-    /// A deployment to run.
-    Job(Box<Job>),
-    /// Something was put right; there may be more.
-    Again,
-    /// Nothing may run for this long, unless something new comes.
-    Nothing(Duration),
-    /// Something is in the way.
-    Blocked(Duration),
 }

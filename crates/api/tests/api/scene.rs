@@ -19,7 +19,7 @@ use slipway_core::{
             claim::{Claim, Claimant},
             log::Chunk,
             read::Snapshot,
-            step::{PlannedStep, RunKey, StepEnd},
+            step::{Plan, PlannedStep, RunKey, StepEnd},
         },
     },
     id::DeploymentId,
@@ -165,14 +165,17 @@ impl Run {
                 host: "local".to_owned(),
             })
             .collect();
-        store::step::plan(self.ctx.db.writer(), run, &steps)
-            .await
-            .unwrap()
+        let plan = Plan { run, steps };
+        let planned = store::step::plan(self.ctx.db.writer(), &[plan]).await;
+        let ids = planned.unwrap().remove(0);
+        let rows = store::step::list(self.ctx.db.reader(), self.row.id).await;
+        let rows = rows.unwrap().into_iter();
+        rows.filter(|row| ids.contains(&row.id)).collect()
     }
 
     /// Begins a step.
     pub(crate) async fn step(&self, step: &step::Model) {
-        store::step::begin(self.ctx.db.writer(), step.id, db::now())
+        store::step::begin(self.ctx.db.writer(), &[step.id], db::now())
             .await
             .unwrap();
         self.changed().await;
@@ -189,7 +192,7 @@ impl Run {
             exit_code: Some(code),
             signal: None,
         };
-        store::step::end(self.ctx.db.writer(), step.id, end, db::now())
+        store::step::end(self.ctx.db.writer(), &[(step.id, end)], db::now())
             .await
             .unwrap();
         self.changed().await;

@@ -4,6 +4,7 @@
 //! that reads and then writes fails when another one wrote in between.
 
 mod connection;
+mod together;
 
 use std::{path::Path, time::Duration};
 
@@ -20,6 +21,7 @@ use sqlx::{
 };
 
 pub use connection::{Connection, Relay, RelayTransaction, Transaction};
+pub use together::{all_or_each, is_one_of, padded, together};
 
 use crate::{
     error::{Error, Result},

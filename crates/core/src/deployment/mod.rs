@@ -1,6 +1,8 @@
 //! Deployments: the state machine, the door, the queue's truth, the log.
 
 pub mod admission;
+pub mod batches;
+pub mod brief;
 pub mod detail;
 pub mod entity;
 pub mod line;

@@ -2,24 +2,27 @@
 //!
 //! Every write names the run's fence, so a worker that was replaced writes nothing.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
 use super::{
+    brief::Errand,
     entity::deployment::Model,
     reason::{Code, Reason},
-    status::Transition,
-    store::{self, Guard},
+    status::{Status, Transition},
+    store::{
+        self, Guard,
+        ending::{self, Ending},
+    },
 };
 use crate::{
     ctx::Ctx,
     error::Result,
-    fail,
     pipeline::Pipeline,
     ports::Event,
     project::{self, policy::RetryPolicy},
-    target, variable,
+    target,
     vault::{self, value::SecretValue},
 };
 
@@ -29,7 +32,7 @@ pub struct Assignment {
     /// The deployment as it was claimed.
     pub row: Model,
     /// Its project.
-    pub project: project::entity::Model,
+    pub project: Arc<project::entity::Model>,
     /// Its target.
     pub target: target::entity::Model,
     /// The pipeline that it follows.
@@ -42,6 +45,8 @@ pub struct Assignment {
     pub retry: RetryPolicy,
     /// The commit that was live before, if the target has had one.
     pub previous_commit: Option<String>,
+    /// The number of the newest line of its log.
+    pub last_line: i64,
 }
 
 /// Reads what a run needs and decrypts the secrets that its steps name.
@@ -49,30 +54,24 @@ pub struct Assignment {
 /// # Errors
 /// The reason for which the deployment cannot run; the outer error when the database fails.
 pub async fn prepare(ctx: &Ctx, row: Model) -> Result<std::result::Result<Assignment, Reason>> {
-    let conn = ctx.db.writer();
-    let gone = || {
-        Reason::new(
-            Code::ConfigurationInvalid,
-            "Its project or target was deleted.",
-        )
+    let errand = Errand {
+        deployment: row.id,
+        project: row.project_id,
+        target: row.target_id,
     };
-    let Some(project) = project::store::find(conn, &row.project_id.to_string()).await? else {
-        return Ok(Err(gone()));
+    let Some(brief) = ctx.batches.briefs.ask(errand).await? else {
+        let text = "Its project or target was deleted.";
+        return Ok(Err(Reason::new(Code::ConfigurationInvalid, text)));
     };
-    let Some(target) = target::store::by_id(conn, row.target_id).await? else {
-        return Ok(Err(gone()));
-    };
-    let pipeline = match pipeline_of(&project) {
+    let pipeline = match pipeline_of(&brief.project) {
         Ok(pipeline) => pipeline,
         Err(reason) => return Ok(Err(reason)),
     };
-    let variables = variable::store::for_target(conn, project.id, target.id).await?;
-    let secrets =
-        match vault::service::reveal_for_run(ctx, project.id, target.id, &pipeline).await? {
-            Ok(secrets) => secrets,
-            Err(reason) => return Ok(Err(reason)),
-        };
-    let previous = store::read::last_success(conn, target.id, row.id).await?;
+    let secrets = match vault::service::reveal_for_run(ctx, &brief.secrets, &pipeline) {
+        Ok(secrets) => secrets,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let project = brief.project;
     Ok(Ok(Assignment {
         retry: RetryPolicy::new(
             &ctx.settings.queue,
@@ -80,15 +79,17 @@ pub async fn prepare(ctx: &Ctx, row: Model) -> Result<std::result::Result<Assign
             project.retry_delays.as_deref(),
         ),
         // Ordered by scope, so a target's own value replaces its project's.
-        variables: variables
+        variables: brief
+            .variables
             .into_iter()
             .map(|row| (row.name, row.value))
             .collect(),
         secrets,
         pipeline,
         project,
-        target,
-        previous_commit: previous.and_then(|row| row.commit_id),
+        target: brief.target,
+        previous_commit: brief.previous_commit,
+        last_line: brief.last_line,
         row,
     }))
 }
@@ -163,15 +164,14 @@ pub async fn finish(
         let current = store::read::find(ctx.db.writer(), row.id).await?;
         *by = current.and_then(|row| row.cancel_requested_by);
     }
-    let left = crate::db::retried(|| async {
-        let tx = ctx.db.begin().await?;
-        let left = store::leave(&tx, row, Guard::Fence(row.fence), &transition, now).await?;
-        fail::point("finish.before_commit");
-        tx.commit().await?;
-        fail::point("finish.after_commit");
-        Ok(left)
-    })
-    .await?;
+    let left = if transition == Transition::Succeed {
+        let row = row.clone();
+        let written = ctx.batches.endings.ask(Ending { row, now }).await?;
+        written.then_some(Status::Succeeded)
+    } else {
+        let guard = || Guard::Fence(row.fence);
+        crate::db::retried(|| ending::leave_one(&ctx.db, row, guard(), &transition, now)).await?
+    };
     ctx.bus.publish(Event::Changed(row.id)).await;
     Ok(match left {
         None => Next::Lost,

@@ -112,7 +112,7 @@ async fn scene(ctx: &Ctx, actor: &Actor, project: &str, target: &str) -> Result<
         project: project.to_owned(),
         target: target.to_owned(),
     };
-    let scene = ctx.scenes.ask(question).await?;
+    let scene = ctx.batches.scenes.ask(question).await?;
     let scene = scene.filter(|it| allows(actor.role, it.role, Permission::ViewProject));
     let scene = scene.ok_or(Error::NotFound("project"))?;
     actor.require(Permission::Deploy, scene.role)?;

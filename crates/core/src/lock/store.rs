@@ -1,11 +1,13 @@
 //! Locks in the database; system-only.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
     ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, QueryFilter as _,
-    QueryOrder as _,
-    sea_query::{Expr, Query, SelectStatement, SimpleExpr},
+    QueryOrder as _, QuerySelect as _,
+    sea_query::{Expr, SimpleExpr},
 };
 
 use super::{
@@ -133,21 +135,40 @@ fn holds(conn: &impl ConnectionTrait) -> SimpleExpr {
         .or(Expr::col(Column::ExpiresUs).gt(now))
 }
 
-/// A query for the microseconds that a target stays locked: empty when it is not locked, and very
-/// large when no lock over it expires.
-#[must_use]
-pub fn locked_for(
-    conn: &impl ConnectionTrait,
-    project: ProjectId,
-    target: TargetId,
-) -> SelectStatement {
+/// What is locked now, and for how long; with no time, until somebody lifts the lock.
+pub type Left = Vec<(String, Option<Duration>)>;
+
+/// Every lock that holds now, on the database's clock.
+///
+/// # Errors
+/// When the database fails.
+pub async fn left(conn: &impl ConnectionTrait) -> Result<Left> {
     let now = now_us(conn.get_database_backend());
-    let covers = Scope::around(project, target).map(|scope| scope.to_string());
-    let longest = Expr::expr(Expr::col(Column::ExpiresUs).if_null(i64::MAX)).max();
-    Query::select()
-        .expr(longest.sub(now))
-        .from(Entity)
-        .and_where(Column::Covers.is_in(covers))
-        .and_where(holds(conn))
-        .to_owned()
+    let rows: Vec<(String, Option<i64>)> = Entity::find()
+        .select_only()
+        .column(Column::Covers)
+        .expr_as(Expr::col(Column::ExpiresUs).sub(now), "left_us")
+        .filter(holds(conn))
+        .into_tuple()
+        .all(conn)
+        .await?;
+    let left = rows.into_iter().map(|(covers, micros)| {
+        let left = micros.map(|micros| u64::try_from(micros).unwrap_or_default());
+        (covers, left.map(Duration::from_micros))
+    });
+    Ok(left.collect())
+}
+
+/// How long a target stays locked by these; nothing when none of them covers it.
+#[must_use]
+pub fn longest(locks: &Left, project: ProjectId, target: TargetId) -> Option<Option<Duration>> {
+    if locks.is_empty() {
+        return None;
+    }
+    let scopes = Scope::around(project, target).map(|scope| scope.to_string());
+    let covering = locks.iter().filter(|(covers, _)| scopes.contains(covers));
+    // For ever is longer than any time.
+    covering
+        .map(|(_, left)| *left)
+        .max_by_key(|left| left.unwrap_or(Duration::MAX))
 }

@@ -32,18 +32,19 @@ pub async fn list(conn: &impl ConnectionTrait, project: ProjectId) -> Result<Vec
         .await?)
 }
 
-/// What a deployment to this target receives: the project's values, then the target's own.
+/// What deployments to these targets receive: their projects' own, then each target's own.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn for_target(
+pub async fn for_targets(
     conn: &impl ConnectionTrait,
-    project: ProjectId,
-    target: TargetId,
+    projects: &[ProjectId],
+    targets: &[TargetId],
 ) -> Result<Vec<Model>> {
+    let scopes = targets.iter().map(|target| target.0).chain([0]);
     Ok(Entity::find()
-        .filter(Column::ProjectId.eq(project))
-        .filter(Column::Scope.is_in([0, target.0]))
+        .filter(Column::ProjectId.is_in(projects.iter().copied()))
+        .filter(Column::Scope.is_in(scopes))
         .order_by_asc(Column::Scope)
         .all(conn)
         .await?)

@@ -155,16 +155,14 @@ pub async fn delete(
 ///
 /// # Errors
 /// The reason for which the deployment cannot run; the outer error when the database fails.
-pub(crate) async fn reveal_for_run(
+pub(crate) fn reveal_for_run(
     ctx: &Ctx,
-    project: ProjectId,
-    target: TargetId,
+    rows: &[Model],
     pipeline: &Pipeline,
-) -> Result<std::result::Result<BTreeMap<String, SecretValue>, Reason>> {
-    let rows = store::for_target(ctx.db.writer(), project, target).await?;
+) -> std::result::Result<BTreeMap<String, SecretValue>, Reason> {
     let named = pipeline.secret_names();
     let mut wanted: BTreeMap<&str, &Model> = BTreeMap::new();
-    for row in &rows {
+    for row in rows {
         let is_named = named
             .as_ref()
             .is_none_or(|names| names.contains(row.name.as_str()));
@@ -178,16 +176,13 @@ pub(crate) async fn reveal_for_run(
         .flatten();
     if let Some(name) = named_by_steps.find(|name| !wanted.contains_key(name.as_str())) {
         let text = format!("A step names the secret {name}, which the project does not have.");
-        return Ok(Err(Reason::new(Code::SecretMissing, text)));
+        return Err(Reason::new(Code::SecretMissing, text));
     }
     let mut revealed = BTreeMap::new();
     for (name, row) in wanted {
-        match open(&ctx.keys, row) {
-            Ok(value) => revealed.insert(name.to_owned(), value),
-            Err(reason) => return Ok(Err(reason)),
-        };
+        revealed.insert(name.to_owned(), open(&ctx.keys, row)?);
     }
-    Ok(Ok(revealed))
+    Ok(revealed)
 }
 
 fn open(keys: &KeyRing, row: &Model) -> std::result::Result<SecretValue, Reason> {

@@ -200,13 +200,13 @@ async fn a_claim_whose_answer_was_lost_is_found_by_its_token(rig: Rig) {
     let id = rig.deploy(&site).await;
     let token = token();
     let conn = rig.ctx.db.writer();
-    assert!(held_by(conn, &token).await.unwrap().is_none());
+    assert!(held_by(conn, id, &token).await.unwrap().is_none());
     let claimed = rig.try_claim(id, &token).await.unwrap();
     assert!(matches!(claimed, Claim::Won(_)));
-    let row = held_by(conn, &token).await.unwrap().unwrap();
+    let row = held_by(conn, id, &token).await.unwrap().unwrap();
     assert_eq!(row.id, id);
     rig.finish(&row, RunEnd::Succeeded).await;
-    assert!(held_by(conn, &token).await.unwrap().is_none());
+    assert!(held_by(conn, id, &token).await.unwrap().is_none());
 }
 
 /// Makes a queued deployment wait for approval, and approves one, as nothing in a service does yet.
@@ -271,7 +271,9 @@ async fn renewing_answers_only_what_is_still_held(rig: Rig) {
     rig.expire(mine).await;
     rig.expire(other).await;
     let db = &rig.ctx.db;
-    let renewed = renew(db, &[my_token.clone(), lost], LEASE).await.unwrap();
+    let renewed = renew(db, &[(mine, my_token.clone()), (other, lost)], LEASE)
+        .await
+        .unwrap();
     assert_eq!(
         renewed
             .iter()
@@ -288,16 +290,19 @@ async fn renewing_answers_only_what_is_still_held(rig: Rig) {
     assert!(renew(db, &[], LEASE).await.unwrap().is_empty());
     let stop = slipway_core::deployment::service::cancel;
     stop(&rig.ctx, &site.owner, mine, db::now()).await.unwrap();
-    let renewed = renew(db, std::slice::from_ref(&my_token), LEASE)
-        .await
-        .unwrap();
+    let renewed = renew(db, &[(mine, my_token.clone())], LEASE).await.unwrap();
     assert!(
         renewed[0].cancel,
         "the worker learns it with its next renewal"
     );
     let row = rig.row(mine).await;
     rig.finish(&row, RunEnd::Cancelled).await;
-    assert!(renew(db, &[my_token], LEASE).await.unwrap().is_empty());
+    assert!(
+        renew(db, &[(mine, my_token)], LEASE)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 async fn a_run_that_was_replaced_is_not_current(rig: Rig) {

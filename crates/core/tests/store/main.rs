@@ -49,4 +49,5 @@ mod rig;
 mod run_input;
 mod secrets;
 mod steps;
+mod together;
 mod visibility;

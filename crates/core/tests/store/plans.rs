@@ -119,7 +119,7 @@ async fn no_query_of_queue_or_lists_reads_the_whole_table() {
         "waiting": waiting(conn).await.unwrap(),
         "open rows": open_rows(conn, DeploymentId(0), 500).await.unwrap(),
         "expired leases": expired(conn, DeploymentId(0), 100).await.unwrap(),
-        "lease by token": held_by(conn, &token()).await.unwrap(),
+        "lease by token": held_by(conn, newest, &token()).await.unwrap(),
         "still open": still_open(conn, &[newest, DeploymentId(5)]).await.unwrap(),
         "lines": lines(conn, &[target]).await.unwrap(),
         "open of a project": count_open(conn, project, None).await.unwrap(),

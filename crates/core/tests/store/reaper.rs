@@ -85,7 +85,13 @@ async fn a_renewed_lease_is_left_alone(rig: Rig) {
     let row = rig.claim_next().await;
     rig.expire(id).await;
     let token = LeaseToken::from_stored(row.lease_token.clone().unwrap());
-    assert_eq!(renew(&rig.ctx.db, &[token], LEASE).await.unwrap().len(), 1);
+    assert_eq!(
+        renew(&rig.ctx.db, &[(id, token)], LEASE)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     assert_eq!(reaped(&rig).await, 0);
     assert_eq!(rig.finish(&row, RunEnd::Succeeded).await, Next::Ended);
 }
@@ -103,7 +109,10 @@ async fn many_reapers_take_a_run_back_once(rig: Rig) {
             })
             .collect();
         let token = LeaseToken::from_stored(row.lease_token.clone().unwrap());
-        let renewed = renew(&rig.ctx.db, &[token], LEASE).await.unwrap().len() as u64;
+        let renewed = renew(&rig.ctx.db, &[(id, token)], LEASE)
+            .await
+            .unwrap()
+            .len() as u64;
         let mut reaped = 0;
         for reaper in reapers {
             reaped += reaper.await.unwrap();
@@ -163,7 +172,7 @@ async fn a_lost_worker_that_comes_back_writes_nothing(rig: Rig) {
     reaped(&rig).await;
     let token = LeaseToken::from_stored(lost.lease_token.clone().unwrap());
     assert!(
-        renew(&rig.ctx.db, &[token], LEASE)
+        renew(&rig.ctx.db, &[(id, token)], LEASE)
             .await
             .unwrap()
             .is_empty()

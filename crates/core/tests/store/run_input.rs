@@ -11,7 +11,7 @@ use slipway_core::{
         store::{
             log::{Chunk, append},
             release,
-            step::{PlannedStep, RunKey, plan},
+            step::{Plan, PlannedStep, RunKey, plan},
         },
     },
     project,
@@ -93,7 +93,8 @@ pub(crate) async fn fill(rig: &Rig, site: &Site) {
         name: "restart".to_owned(),
         host: "local".to_owned(),
     };
-    plan(conn, key, &[step]).await.unwrap();
+    let steps = vec![step];
+    plan(conn, &[Plan { run: key, steps }]).await.unwrap();
     let mut chunk = Chunk::new(row.id, row.fence, None, 1, 0);
     chunk.push(Source::Slipway, 0, "hello");
     assert!(append(conn, &chunk).await.unwrap());
@@ -191,6 +192,11 @@ async fn a_project_without_a_usable_pipeline_cannot_run(rig: Rig) {
 
 async fn the_commit_that_was_live_before_is_known(rig: Rig) {
     let site = rig.site("web").await;
+    rig.execute(
+        "UPDATE projects SET repository = 'https://example.com/web.git'",
+        [],
+    )
+    .await;
     assert_eq!(assignment(&rig, &site).await.unwrap().previous_commit, None);
     for commit in ["aaaa", "bbbb"] {
         let mut wanted = site.wanted();

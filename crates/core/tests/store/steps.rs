@@ -3,11 +3,11 @@
 use slipway_core::{
     db,
     deployment::{
-        entity::deployment::Model,
+        entity::{deployment::Model, step::Model as StepRow},
         reason::{Code, Reason},
         run::RunEnd,
         step::{Phase, StepStatus},
-        store::step::{PlannedStep, RunKey, StepEnd, begin, end, list_many, plan},
+        store::step::{self as store, Plan, PlannedStep, RunKey, StepEnd, begin, end, list_many},
     },
     recovery::reaper,
 };
@@ -40,6 +40,18 @@ fn key(row: &Model) -> RunKey {
     }
 }
 
+/// Plans so many steps, and answers their rows as they are stored.
+async fn plan(rig: &Rig, run: RunKey, count: usize) -> Vec<StepRow> {
+    let steps = planned(count);
+    let ids = store::plan(rig.ctx.db.writer(), &[Plan { run, steps }])
+        .await
+        .unwrap()
+        .remove(0);
+    let rows = rig.steps(run.deployment).await;
+    let planned = rows.into_iter().filter(|row| ids.contains(&row.id));
+    planned.collect()
+}
+
 /// A run with three steps: one done, one under way, one not begun.
 async fn half_way(rig: &Rig) -> Model {
     let site = rig.site("web").await;
@@ -52,15 +64,15 @@ async fn half_way(rig: &Rig) -> Model {
 
 async fn begin_three(rig: &Rig, row: &Model) {
     let conn = rig.ctx.db.writer();
-    let steps = plan(conn, key(row), &planned(3)).await.unwrap();
-    begin(conn, steps[0].id, db::now()).await.unwrap();
+    let steps = plan(rig, key(row), 3).await;
+    begin(conn, &[steps[0].id], db::now()).await.unwrap();
     let done = StepEnd {
         status: StepStatus::Succeeded,
         exit_code: Some(0),
         signal: None,
     };
-    end(conn, steps[0].id, done, db::now()).await.unwrap();
-    begin(conn, steps[1].id, db::now()).await.unwrap();
+    end(conn, &[(steps[0].id, done)], db::now()).await.unwrap();
+    begin(conn, &[steps[1].id], db::now()).await.unwrap();
 }
 
 async fn statuses(rig: &Rig, row: &Model) -> Vec<StepStatus> {
@@ -75,9 +87,8 @@ async fn a_plan_keeps_its_order_however_long_it_is(rig: Rig) {
     let site = rig.site("web").await;
     let id = rig.deploy(&site).await;
     let row = rig.claim(id).await;
-    let conn = rig.ctx.db.writer();
-    assert!(plan(conn, key(&row), &[]).await.unwrap().is_empty());
-    let steps = plan(conn, key(&row), &planned(250)).await.unwrap();
+    assert!(plan(&rig, key(&row), 0).await.is_empty());
+    let steps = plan(&rig, key(&row), 250).await;
     let names: Vec<_> = steps.iter().map(|step| step.name.clone()).collect();
     let expected: Vec<_> = planned(250).into_iter().map(|step| step.name).collect();
     assert_eq!(names, expected);
@@ -99,10 +110,9 @@ async fn a_run_that_was_replaced_plans_nothing(rig: Rig) {
     let id = rig.deploy(&site).await;
     let old = rig.claim(id).await;
     rig.finish(&old, RunEnd::HandedBack).await;
-    let conn = rig.ctx.db.writer();
-    assert!(plan(conn, key(&old), &planned(3)).await.unwrap().is_empty());
+    assert!(plan(&rig, key(&old), 3).await.is_empty());
     rig.claim(id).await;
-    assert!(plan(conn, key(&old), &planned(3)).await.unwrap().is_empty());
+    assert!(plan(&rig, key(&old), 3).await.is_empty());
     assert!(rig.steps(id).await.is_empty());
 }
 
@@ -153,13 +163,13 @@ async fn a_closed_step_is_not_opened_again(rig: Rig) {
     let before = rig.steps(row.id).await;
     let conn = rig.ctx.db.writer();
     for step in &before {
-        begin(conn, step.id, db::now()).await.unwrap();
+        begin(conn, &[step.id], db::now()).await.unwrap();
         let end_of_it = StepEnd {
             status: StepStatus::Failed,
             exit_code: Some(1),
             signal: None,
         };
-        end(conn, step.id, end_of_it, db::now()).await.unwrap();
+        end(conn, &[(step.id, end_of_it)], db::now()).await.unwrap();
     }
     assert_eq!(rig.steps(row.id).await, before);
 }

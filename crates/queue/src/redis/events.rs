@@ -1,4 +1,7 @@
-//! The event bus on Redis: one channel, hints as a few words of text.
+//! The event bus on Redis: one channel, hints as a few words of text, a line for each.
+//!
+//! Nobody waits for a hint to be sent: what is published while one message is under way leaves with
+//! the next one, so a busy process sends few messages.
 //!
 //! One connection listens for the whole process and fans out. A hint may be lost while it is down;
 //! every time it comes back, all subscribers are told that they may have missed some.
@@ -19,7 +22,7 @@ use slipway_core::{
 use tokio::{
     sync::{
         broadcast::{self, error::RecvError},
-        watch,
+        mpsc, watch,
     },
     time::{Instant, MissedTickBehavior, interval_at, timeout},
 };
@@ -33,17 +36,21 @@ use crate::{
 
 /// How often the listening connection proves that it still listens.
 const BEAT: Duration = Duration::from_secs(5);
+/// Hints that wait to be sent at most.
+const OUTBOX: usize = 4096;
+/// Hints that one message carries at most.
+const MESSAGE: usize = 64;
 /// The longest that a new subscriber waits for a server that is away.
 const SUBSCRIBE_WAIT: Duration = Duration::from_secs(2);
 
 /// The event bus that all processes share.
 #[derive(Debug)]
 pub(super) struct RedisBus {
-    commands: Arc<Link>,
-    channel: String,
+    outbox: mpsc::Sender<Event>,
     sender: broadcast::Sender<Received>,
     listening: watch::Receiver<bool>,
     _pump: AbortOnDropHandle<()>,
+    _post: AbortOnDropHandle<()>,
 }
 
 impl RedisBus {
@@ -59,12 +66,14 @@ impl RedisBus {
             sender: sender.clone(),
             listening,
         };
+        let (outbox, published) = mpsc::channel(OUTBOX);
+        let post = post(commands, keys.events().to_owned(), published);
         Ok(Self {
-            commands,
-            channel: keys.events().to_owned(),
+            outbox,
             sender,
             listening: watched,
             _pump: AbortOnDropHandle::new(tokio::spawn(pump.run())),
+            _post: AbortOnDropHandle::new(tokio::spawn(post)),
         })
     }
 }
@@ -72,12 +81,9 @@ impl RedisBus {
 #[async_trait]
 impl EventBus for RedisBus {
     async fn publish(&self, event: Event) {
-        let Ok(client) = self.commands.connected() else {
-            return;
-        };
-        let sent: Result<u64, Error> = client.publish(self.channel.as_str(), encode(event)).await;
-        if let Err(error) = sent {
-            tracing::debug!(%error, "a hint was not sent");
+        // Full when the server does not answer; then hints are what is given up first.
+        if self.outbox.try_send(event).is_err() {
+            tracing::debug!("a hint was not sent");
         }
     }
 
@@ -87,6 +93,38 @@ impl EventBus for RedisBus {
         let _ = timeout(SUBSCRIBE_WAIT, listening.wait_for(|listening| *listening)).await;
         Box::new(Listener(self.sender.subscribe()))
     }
+}
+
+/// Sends what was published, in order, as long as the server is there.
+async fn post(commands: Arc<Link>, channel: String, mut published: mpsc::Receiver<Event>) {
+    let mut hints = Vec::with_capacity(MESSAGE);
+    while published.recv_many(&mut hints, MESSAGE).await > 0 {
+        let message = lines(&hints);
+        hints.clear();
+        let Ok(client) = commands.connected() else {
+            continue;
+        };
+        let sent: Result<u64, Error> = client.publish(channel.as_str(), message).await;
+        if let Err(error) = sent {
+            tracing::debug!(%error, "hints were not sent");
+        }
+    }
+}
+
+/// A line for each hint. Saying twice that a deployment changed says nothing new.
+fn lines(hints: &[Event]) -> String {
+    let mut text = String::new();
+    for (index, hint) in hints.iter().enumerate() {
+        let later = hints.get(index + 1..).unwrap_or_default();
+        if matches!(hint, Event::Changed(_)) && later.contains(hint) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&encode(*hint));
+    }
+    text
 }
 
 /// Carries hints from the listening connection to the process's subscribers.
@@ -120,9 +158,12 @@ impl Pump {
     }
 
     fn pass_on(&self, message: &Message) {
-        match message.value.as_str().as_deref().and_then(decode) {
-            Some(event) => self.send(Received::Event(event)),
-            None => tracing::debug!("a hint in a form that this version does not know"),
+        let text = message.value.as_str();
+        for line in text.as_deref().unwrap_or_default().split('\n') {
+            match decode(line) {
+                Some(event) => self.send(Received::Event(event)),
+                None => tracing::debug!("a hint in a form that this version does not know"),
+            }
         }
     }
 
@@ -184,6 +225,23 @@ mod tests {
         for event in [Event::Log(id, 345), Event::Changed(id), Event::Cancel(id)] {
             assert_eq!(decode(&encode(event)), Some(event));
         }
+    }
+
+    #[test]
+    fn message_says_each_thing_once_and_in_order() {
+        let (one, two) = (DeploymentId(1), DeploymentId(2));
+        let hints = [
+            Event::Changed(one),
+            Event::Log(one, 1),
+            Event::Changed(two),
+            Event::Log(one, 2),
+            Event::Changed(one),
+            Event::Cancel(one),
+        ];
+        assert_eq!(
+            lines(&hints),
+            "log 1 1\nchanged 2\nlog 1 2\nchanged 1\ncancel 1"
+        );
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Drop for Journal {
 }
 
 impl Journal {
-    pub(super) async fn open(
+    pub(super) fn open(
         shop: &Workshop,
         assignment: &Assignment,
         signals: &Signals,
@@ -81,7 +81,7 @@ impl Journal {
             let text = format!("The secrets cannot be masked in the log: {error}");
             Stop::failed(Code::ConfigurationInvalid, text)
         })?;
-        let first = last_line(shop.ctx.db.writer(), row.id).await? + 1;
+        let first = assignment.last_line + 1;
         let shared = Arc::new(Shared {
             ctx: shop.ctx.clone(),
             deployment: row.id,
@@ -269,10 +269,9 @@ impl Shared {
     }
 
     async fn append(&self, chunk: &Chunk) -> Result<bool> {
-        let conn = self.ctx.db.writer();
-        match append(conn, chunk).await {
+        match self.ctx.batches.chunks.ask(chunk.clone()).await {
             // The chunk may have arrived and only the answer not.
-            Err(error) => match last_line(conn, self.deployment).await {
+            Err(error) => match last_line(self.ctx.db.writer(), self.deployment).await {
                 Ok(last) if last >= chunk.last() => Ok(true),
                 _ => Err(error),
             },

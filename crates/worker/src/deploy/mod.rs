@@ -202,7 +202,7 @@ async fn carry_out(
     halt: &CancellationToken,
 ) -> Result<(), Stop> {
     fail::point("run.before_journal");
-    let journal = Journal::open(shop, assignment, signals).await?;
+    let journal = Journal::open(shop, assignment, signals)?;
     journal.note(&greeting(shop, assignment)).await;
     let scope = Scope {
         cancel: halt.clone(),

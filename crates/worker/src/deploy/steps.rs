@@ -8,7 +8,7 @@ use slipway_core::{
         reason::Code,
         run::Assignment,
         step::{Phase, StepStatus},
-        store::step::{self, PlannedStep, RunKey, StepEnd},
+        store::step::{Plan, PlannedStep, RunKey, StepEnd},
     },
     fail,
     id::StepId,
@@ -62,13 +62,14 @@ impl<'a> Steps<'a> {
         };
         let planned = planned(assignment);
         fail::point("run.before_plan");
-        let rows = step::plan(shop.ctx.db.writer(), run, &planned).await?;
+        let count = planned.len();
+        let steps = planned;
+        let rows = shop.ctx.batches.plans.ask(Plan { run, steps }).await?;
         fail::point("run.after_plan");
-        if rows.len() != planned.len() {
+        if rows.len() != count {
             return Err(Stop::Halted);
         }
         shop.ctx.bus.publish(Event::Changed(row.id)).await;
-        let rows: Vec<StepId> = rows.into_iter().map(|row| row.id).collect();
         Ok(Self {
             shop,
             assignment,
@@ -248,7 +249,7 @@ impl<'a> Steps<'a> {
 
     async fn begin(&self, id: StepId) -> Result<(), Stop> {
         let (ctx, now) = (&self.shop.ctx, db::now());
-        let begun = || step::begin(ctx.db.writer(), id, now);
+        let begun = || ctx.batches.begun.ask((id, now));
         fail::point("run.before_step_begins");
         persist(ctx.settings.queue.lease(), &self.signals.lost, begun).await?;
         fail::point("run.after_step_began");
@@ -262,7 +263,7 @@ impl<'a> Steps<'a> {
 
     async fn end(&self, id: StepId, end: StepEnd) -> Result<(), Stop> {
         let (ctx, now) = (&self.shop.ctx, db::now());
-        let ended = || step::end(ctx.db.writer(), id, end, now);
+        let ended = || ctx.batches.ended.ask((id, end, now));
         fail::point("run.before_step_ends");
         persist(ctx.settings.queue.lease(), &self.signals.lost, ended).await?;
         fail::point("run.after_step_ended");

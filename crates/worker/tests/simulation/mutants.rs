@@ -30,26 +30,21 @@ impl Mutant {
         )
     }
 
-    /// A statement without what is missing; nothing for one that is left out and answers no rows.
-    pub(crate) fn rewrite(self, sql: &str) -> Option<String> {
-        let looks_for_older = sql.starts_with("SELECT")
-            && sql.contains("\"deployments\".\"target_id\" = ?")
-            && sql.contains("\"deployments\".\"id\" < ?");
-        let looks_for_running = sql.starts_with("SELECT \"deployments\".\"id\" FROM")
-            && sql.contains("\"deployments\".\"target_id\" = ? AND \"deployments\".\"status\" = ?");
-        let without = |condition: &str| sql.replace(condition, "(1 OR ? IS NULL)");
+    /// A statement without what is missing.
+    pub(crate) fn rewrite(self, sql: &str) -> String {
         let no_order = matches!(self, Self::NoSlotNoOrder | Self::NoHoldNoOrder);
-        if no_order && looks_for_older || self == Self::NoSlotNoOrder && looks_for_running {
-            return None;
+        if no_order && sql.contains("\"targets\".\"epoch\", \"targets\".\"holder_id\" FROM") {
+            return sql.replace("\"targets\".\"holder_id\" FROM", "NULL FROM");
         }
-        if no_order && sql.starts_with("UPDATE \"targets\"") {
-            return Some(without(
-                "(\"targets\".\"holder_id\" IS NULL OR \"targets\".\"holder_id\" >= ?)",
-            ));
+        if no_order && sql.contains("AS \"queued\"") {
+            // A claim looks for the first queued one of its target, then for one that runs.
+            let in_state = "\"deployments\".\"status\" = ?";
+            let states = if self == Self::NoSlotNoOrder { 2 } else { 1 };
+            return sql.replacen(in_state, "(0 AND ? IS NULL)", states);
         }
         if self == Self::UnfencedEnd && sql.starts_with("UPDATE \"deployments\"") {
-            return Some(without("\"deployments\".\"fence\" = ?"));
+            return sql.replace("\"deployments\".\"fence\" = ?", "(1 OR ? IS NULL)");
         }
-        Some(sql.to_owned())
+        sql.to_owned()
     }
 }

@@ -7,10 +7,11 @@ use std::fmt::Write as _;
 
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Statement,
+    QueryOrder as _, QuerySelect as _, Statement, Value,
 };
 
 use crate::{
+    db::{self, Db, padded},
     deployment::{
         entity::log_chunk::{Column, Entity, Model},
         line::{LogLine, Source},
@@ -91,6 +92,24 @@ impl Chunk {
     }
 }
 
+/// Stores chunks of different runs, each only while its run is the current one; in order, false
+/// for a run that was replaced.
+pub async fn append_all(db: &Db, chunks: Vec<Chunk>) -> Vec<Result<bool>> {
+    db::all_or_each(
+        db,
+        (chunks, 2),
+        |tx, chunks| async move {
+            let all = insert(&tx, &chunks).await? == chunks.len() as u64;
+            if all {
+                tx.commit().await?;
+            }
+            Ok(all.then(|| vec![true; chunks.len()]))
+        },
+        |chunk| async move { append(db.writer(), &chunk).await },
+    )
+    .await
+}
+
 /// Stores a chunk, but only while its run is the current one: in one statement, so that a run that
 /// was replaced cannot mix its lines into its successor's. False when it was replaced.
 ///
@@ -100,10 +119,11 @@ pub async fn append(conn: &impl ConnectionTrait, chunk: &Chunk) -> Result<bool> 
     if chunk.count == 0 {
         return Ok(true);
     }
-    let sql = "INSERT INTO log_chunks \
-               (deployment_id, last_line, first_line, fence, step_id, written_at, body) \
-               SELECT id, ?, ?, fence, ?, ?, ? FROM deployments \
-               WHERE id = ? AND fence = ? AND status = ?";
+    Ok(insert(conn, std::slice::from_ref(chunk)).await? == 1)
+}
+
+/// Answers how many were stored.
+async fn insert(conn: &impl ConnectionTrait, chunks: &[Chunk]) -> Result<u64> {
     let backend = conn.get_database_backend();
     // Without the lock MySQL would judge by what was committed before it waited for the row.
     let lock = if backend == DbBackend::MySql {
@@ -111,19 +131,65 @@ pub async fn append(conn: &impl ConnectionTrait, chunk: &Chunk) -> Result<bool> 
     } else {
         ""
     };
-    let last = chunk.last();
-    let values = [
-        last.into(),
+    let row = format!(
+        "SELECT id, ?, ?, fence, ?, ?, ? FROM deployments \
+         WHERE id = ? AND fence = ? AND status = ?{lock}"
+    );
+    let length = chunks.len().next_power_of_two();
+    // MySQL takes a lock in a part of a union only between brackets, which SQLite does not take.
+    let row = if backend == DbBackend::MySql && length > 1 {
+        format!("({row})")
+    } else {
+        row
+    };
+    let sql = format!(
+        "INSERT INTO log_chunks \
+         (deployment_id, last_line, first_line, fence, step_id, written_at, body) {}",
+        vec![row; length].join(" UNION ALL ")
+    );
+    let mut values: Vec<Value> = chunks
+        .iter()
+        .flat_map(|chunk| places(chunk, chunk.deployment))
+        .collect();
+    let nowhere = Chunk::new(DeploymentId(0), 0, None, 0, 0);
+    for _ in chunks.len()..length {
+        // No deployment has this id, so nothing is stored for it.
+        values.extend(places(&nowhere, DeploymentId(0)));
+    }
+    let statement = Statement::from_sql_and_values(backend, sql, values);
+    Ok(conn.execute_raw(statement).await?.rows_affected())
+}
+
+fn places(chunk: &Chunk, deployment: DeploymentId) -> [Value; 8] {
+    [
+        chunk.last().into(),
         chunk.first.into(),
         chunk.step.into(),
         chunk.written_at.into(),
         chunk.body.as_str().into(),
-        chunk.deployment.into(),
+        deployment.into(),
         chunk.fence.into(),
         Status::Running.as_str().into(),
-    ];
-    let statement = Statement::from_sql_and_values(backend, format!("{sql}{lock}"), values);
-    Ok(conn.execute_raw(statement).await?.rows_affected() == 1)
+    ]
+}
+
+/// The number of the newest stored line of each of these deployments that has one.
+///
+/// # Errors
+/// When the database fails.
+pub async fn last_lines(
+    conn: &impl ConnectionTrait,
+    deployments: &[DeploymentId],
+) -> Result<Vec<(DeploymentId, i64)>> {
+    Ok(Entity::find()
+        .select_only()
+        .column(Column::DeploymentId)
+        .column_as(Column::LastLine.max(), "last_line")
+        .filter(Column::DeploymentId.is_in(padded(deployments.to_vec())))
+        .group_by(Column::DeploymentId)
+        .into_tuple()
+        .all(conn)
+        .await?)
 }
 
 /// The number of the newest stored line; 0 when there is none.

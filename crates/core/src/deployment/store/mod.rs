@@ -5,6 +5,7 @@ mod accepted;
 pub mod admission;
 pub mod apply;
 pub mod claim;
+pub mod ending;
 pub mod gate;
 pub mod keys;
 pub mod log;
@@ -13,5 +14,6 @@ pub mod read;
 pub mod release;
 pub mod scene;
 pub mod step;
+mod take;
 
 pub use apply::{Guard, apply, leave};

@@ -1,12 +1,15 @@
-//! The steps of a run.
+//! The steps of a run. Those of many runs are written with one statement.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _,
-    QueryFilter as _, QueryOrder as _, Statement, sea_query::Expr,
+    ActiveValue::Set,
+    ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _, ExprTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement,
+    sea_query::{CaseStatement, Expr},
 };
 
 use crate::{
+    db::{is_one_of, padded},
     deployment::{
         entity::step::{ActiveModel, Column, Entity, Model},
         status::{Status, Transition},
@@ -39,44 +42,84 @@ pub struct RunKey {
 }
 
 /// Steps that one statement writes down.
-const PLANNED_AT_ONCE: usize = 100;
+const PLANNED_AT_ONCE: usize = 128;
 
-/// Writes down what a run is going to do, and answers the rows in order; nothing when the run was
-/// replaced.
+/// What a run is going to do.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The run.
+    pub run: RunKey,
+    /// Its steps, in order.
+    pub steps: Vec<PlannedStep>,
+}
+
+/// Writes down what some runs are going to do, and answers the ids of each run's steps in order;
+/// none for a run that was replaced.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn plan(
-    conn: &impl ConnectionTrait,
-    run: RunKey,
-    steps: &[PlannedStep],
-) -> Result<Vec<Model>> {
-    let placed: Vec<(i64, &PlannedStep)> = (0_i64..).zip(steps).collect();
-    for some in placed.chunks(PLANNED_AT_ONCE) {
-        conn.execute_raw(insertion(conn.get_database_backend(), run, some))
+pub async fn plan(conn: &impl ConnectionTrait, plans: &[Plan]) -> Result<Vec<Vec<StepId>>> {
+    let planned: Vec<(RunKey, i64, &PlannedStep)> = plans
+        .iter()
+        .flat_map(|plan| {
+            let placed = (0_i64..).zip(&plan.steps);
+            placed.map(|(position, step)| (plan.run, position, step))
+        })
+        .collect();
+    for some in planned.chunks(PLANNED_AT_ONCE) {
+        conn.execute_raw(insertion(conn.get_database_backend(), some))
             .await?;
     }
-    Ok(Entity::find()
-        .filter(Column::DeploymentId.eq(run.deployment))
-        .filter(Column::Fence.eq(run.fence))
+    let runs = plans
+        .iter()
+        .map(|plan| (plan.run.deployment, plan.run.fence));
+    let rows: Vec<(StepId, DeploymentId, i64)> = Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::DeploymentId, Column::Fence])
+        .filter(is_one_of(
+            (Column::DeploymentId, Column::Fence),
+            padded(runs.collect()),
+        ))
+        .order_by_asc(Column::DeploymentId)
         .order_by_asc(Column::Position)
+        .into_tuple()
         .all(conn)
-        .await?)
+        .await?;
+    let of_run = |run: RunKey| {
+        rows.iter()
+            .filter(move |(_, deployment, fence)| {
+                (*deployment, *fence) == (run.deployment, run.fence)
+            })
+            .map(|(id, ..)| *id)
+            .collect()
+    };
+    Ok(plans.iter().map(|plan| of_run(plan.run)).collect())
 }
 
 /// Inserts steps, but only while their run is the current one.
-fn insertion(backend: DbBackend, run: RunKey, steps: &[(i64, &PlannedStep)]) -> Statement {
+fn insertion(backend: DbBackend, steps: &[(RunKey, i64, &PlannedStep)]) -> Statement {
     let row = "SELECT id, fence, ?, ?, ?, ?, ?, ? FROM deployments \
                WHERE id = ? AND fence = ? AND status = ?";
+    let length = steps.len().next_power_of_two();
     let sql = format!(
         "INSERT INTO steps \
          (deployment_id, fence, attempt, position, phase, name, host, status) {}",
-        vec![row; steps.len()].join(" UNION ALL ")
+        vec![row; length].join(" UNION ALL ")
     );
-    let values = steps.iter().flat_map(|(position, step)| {
+    let last = steps.last().copied();
+    let surplus = last.map(|(run, position, step)| {
+        // No deployment has this id, so nothing is inserted for it.
+        let nowhere = RunKey {
+            deployment: DeploymentId(0),
+            ..run
+        };
+        (nowhere, position, step)
+    });
+    let rows = steps.iter().copied().chain(surplus.into_iter().cycle());
+    let values = rows.take(length).flat_map(|(run, position, step)| {
         let row: [sea_orm::Value; 9] = [
             run.attempt.into(),
-            (*position).into(),
+            position.into(),
             step.phase.as_str().into(),
             step.name.as_str().into(),
             step.host.as_str().into(),
@@ -87,7 +130,7 @@ fn insertion(backend: DbBackend, run: RunKey, steps: &[(i64, &PlannedStep)]) -> 
         ];
         row
     });
-    Statement::from_sql_and_values(backend, sql, values)
+    Statement::from_sql_and_values(backend, sql, values.collect::<Vec<_>>())
 }
 
 /// How a step ended.
@@ -101,11 +144,11 @@ pub struct StepEnd {
     pub signal: Option<i64>,
 }
 
-/// Notes that a step began.
+/// Notes that steps began.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn begin(conn: &impl ConnectionTrait, id: StepId, now: DateTime<Utc>) -> Result<()> {
+pub async fn begin(conn: &impl ConnectionTrait, ids: &[StepId], now: DateTime<Utc>) -> Result<()> {
     let begun = ActiveModel {
         status: Set(StepStatus::Running),
         started_at: Set(Some(now)),
@@ -113,35 +156,68 @@ pub async fn begin(conn: &impl ConnectionTrait, id: StepId, now: DateTime<Utc>) 
     };
     Entity::update_many()
         .set(begun)
-        .filter(Column::Id.eq(id))
+        .filter(Column::Id.is_in(padded(ids.to_vec())))
         .filter(Column::Status.eq(StepStatus::Pending))
         .exec(conn)
         .await?;
     Ok(())
 }
 
-/// Notes how a step ended.
+/// Notes how steps ended.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn end(
     conn: &impl ConnectionTrait,
-    id: StepId,
-    end: StepEnd,
+    ends: &[(StepId, StepEnd)],
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let ended = ActiveModel {
-        status: Set(end.status),
-        exit_code: Set(end.exit_code),
-        signal: Set(end.signal),
-        finished_at: Set(Some(now)),
-        ..ActiveModel::default()
-    };
+    let mut alike: Vec<(StepEnd, Vec<StepId>)> = Vec::new();
+    for (id, end) in ends {
+        match alike.iter_mut().find(|(other, _)| other == end) {
+            Some((_, ids)) => ids.push(*id),
+            None => alike.push((*end, vec![*id])),
+        }
+    }
+    for (end, ids) in alike {
+        let ended = ActiveModel {
+            status: Set(end.status),
+            exit_code: Set(end.exit_code),
+            signal: Set(end.signal),
+            finished_at: Set(Some(now)),
+            ..ActiveModel::default()
+        };
+        Entity::update_many()
+            .set(ended)
+            .filter(Column::Id.is_in(padded(ids)))
+            .filter(Column::Status.is_in([StepStatus::Pending, StepStatus::Running]))
+            .exec(conn)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Ends what succeeded runs have left open, which is nothing unless a write was lost.
+pub(super) async fn close_succeeded(
+    tx: &impl ConnectionTrait,
+    runs: &[(DeploymentId, i64)],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let left = CaseStatement::new()
+        .case(
+            Expr::col(Column::Status).eq(StepStatus::Running),
+            StepStatus::Failed,
+        )
+        .finally(StepStatus::Skipped);
     Entity::update_many()
-        .set(ended)
-        .filter(Column::Id.eq(id))
+        .col_expr(Column::Status, left.into())
+        .col_expr(Column::FinishedAt, Expr::value(now))
+        .filter(is_one_of(
+            (Column::DeploymentId, Column::Fence),
+            runs.to_vec(),
+        ))
         .filter(Column::Status.is_in([StepStatus::Pending, StepStatus::Running]))
-        .exec(conn)
+        .exec(tx)
         .await?;
     Ok(())
 }

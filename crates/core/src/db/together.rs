@@ -1,0 +1,92 @@
+//! Statements that serve several questions or writes at once.
+
+use sea_orm::{ColumnTrait, Condition, ExprTrait as _, Value};
+
+use super::{Db, Transaction, broken, retried};
+use crate::{
+    error::Result,
+    gather::{Gather, Limits},
+};
+
+/// The same values, the last one repeated until there are a power of two: lists of few lengths make
+/// few statements, which stay prepared. Only for conditions, which do not mind repetitions.
+#[must_use]
+pub fn padded<T: Clone>(mut values: Vec<T>) -> Vec<T> {
+    if let Some(last) = values.last().cloned() {
+        values.resize(values.len().next_power_of_two(), last);
+    }
+    values
+}
+
+/// Whether two columns hold one of these pairs.
+#[must_use]
+pub fn is_one_of<C, A, B>(columns: (C, C), pairs: Vec<(A, B)>) -> Condition
+where
+    C: ColumnTrait,
+    A: Into<Value>,
+    B: Into<Value>,
+{
+    pairs
+        .into_iter()
+        .fold(Condition::any(), |any, (one, other)| {
+            any.add(columns.0.eq(one).and(columns.1.eq(other)))
+        })
+}
+
+/// Questions that share one query when they come at the same time. `find` answers in order.
+#[must_use]
+pub fn together<K, V, F>(
+    db: &Db,
+    limits: Limits,
+    find: impl Fn(Db, Vec<K>) -> F + Send + Sync + 'static,
+) -> Gather<K, V>
+where
+    K: Send + 'static,
+    V: Send + 'static,
+    F: Future<Output = Result<Vec<V>>> + Send + 'static,
+{
+    let db = db.clone();
+    Gather::new(limits, move |questions: Vec<K>| {
+        let asked = questions.len();
+        let found = find(db.clone(), questions);
+        Box::pin(async move {
+            match found.await {
+                Ok(found) => found.into_iter().map(Ok).collect(),
+                Err(error) => {
+                    let failed = || broken(format!("a shared query failed: {error:?}"));
+                    (0..asked).map(|_| Err(failed())).collect()
+                }
+            }
+        })
+    })
+}
+
+/// Writes several things in one transaction, if there are at least so many; `write` commits it and
+/// answers values when every one of them was as expected. Otherwise each is written by itself.
+pub async fn all_or_each<T, V, F, G>(
+    db: &Db,
+    (things, least): (Vec<T>, usize),
+    write: impl Fn(Transaction, Vec<T>) -> F,
+    each: impl Fn(T) -> G,
+) -> Vec<Result<V>>
+where
+    T: Clone,
+    F: Future<Output = Result<Option<Vec<V>>>>,
+    G: Future<Output = Result<V>>,
+{
+    if things.len() >= least {
+        let written = retried(|| async { write(db.begin().await?, things.clone()).await });
+        match written.await {
+            Ok(Some(values)) => return values.into_iter().map(Ok).collect(),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!(error = ?error, "writes that came together are written one by one");
+            }
+        }
+    }
+    let mut outcomes = Vec::with_capacity(things.len());
+    for thing in things {
+        outcomes.push(each(thing).await);
+    }
+    outcomes
+}

@@ -1,0 +1,104 @@
+//! What requests and runs read and write together when they do it at the same time.
+//!
+//! A busy process asks the database a few large questions instead of many small ones; a question
+//! that comes alone is asked alone and at once. Everything here is system-only.
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    brief::{self, Brief, Errand},
+    store::{
+        ending::{self, Ending},
+        log::{self, Chunk},
+        scene::{self, Question, Scene},
+        step::{self, Plan, StepEnd},
+    },
+};
+use crate::{
+    db::{self, Db},
+    gather::{Gather, Limits},
+    id::StepId,
+};
+
+/// How many look-ups share one query, and how many wait for theirs.
+pub const LOOK_UPS: Limits = Limits {
+    batch: 64,
+    waiting: 4096,
+};
+
+/// The same for what runs write.
+const WRITES: Limits = Limits {
+    batch: 32,
+    waiting: 65_536,
+};
+
+/// One process's gatherings.
+#[derive(Clone, Debug)]
+pub struct Batches {
+    /// Where requests want to deploy.
+    pub scenes: Gather<Question, Option<Scene>>,
+    /// What runs need to know.
+    pub briefs: Gather<Errand, Option<Brief>>,
+    /// What runs are going to do.
+    pub plans: Gather<Plan, Vec<StepId>>,
+    /// Steps that begin.
+    pub begun: Gather<(StepId, DateTime<Utc>), ()>,
+    /// Steps that end.
+    pub ended: Gather<(StepId, StepEnd, DateTime<Utc>), ()>,
+    /// Output; false when its run was replaced.
+    pub chunks: Gather<Chunk, bool>,
+    /// Runs that succeeded; false when they were replaced, or somebody wants them cancelled.
+    pub endings: Gather<Ending, bool>,
+}
+
+impl Batches {
+    /// Those of a process with this database.
+    #[must_use]
+    pub fn new(db: &Db) -> Self {
+        Self {
+            scenes: db::together(db, LOOK_UPS, |db, questions: Vec<Question>| async move {
+                scene::find(db.reader(), &questions).await
+            }),
+            briefs: db::together(db, LOOK_UPS, |db, errands: Vec<Errand>| async move {
+                brief::find(&db, &errands).await
+            }),
+            plans: db::together(db, WRITES, |db, plans: Vec<Plan>| async move {
+                step::plan(db.writer(), &plans).await
+            }),
+            begun: db::together(
+                db,
+                WRITES,
+                |db, begun: Vec<(StepId, DateTime<Utc>)>| async move {
+                    let (ids, moments): (Vec<_>, Vec<_>) = begun.into_iter().unzip();
+                    let earliest = moments.iter().min().copied().unwrap_or_else(db::now);
+                    step::begin(db.writer(), &ids, earliest).await?;
+                    Ok(vec![(); ids.len()])
+                },
+            ),
+            ended: db::together(
+                db,
+                WRITES,
+                |db, ended: Vec<(StepId, StepEnd, DateTime<Utc>)>| async move {
+                    let latest = ended.iter().map(|(.., moment)| *moment).max();
+                    let ends: Vec<_> = ended.iter().map(|(id, end, _)| (*id, *end)).collect();
+                    step::end(db.writer(), &ends, latest.unwrap_or_else(db::now)).await?;
+                    Ok(vec![(); ends.len()])
+                },
+            ),
+            chunks: {
+                let db = db.clone();
+                Gather::new(WRITES, move |chunks| {
+                    let db = db.clone();
+                    Box::pin(async move { log::append_all(&db, chunks).await })
+                })
+            },
+            endings: {
+                let db = db.clone();
+                Gather::new(WRITES, move |endings| {
+                    let db = db.clone();
+                    Box::pin(async move { ending::succeed_all(&db, endings).await })
+                })
+            },
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What runs need to know before they begin, read for all that begin at the same time.
+//!
+//! Secrets stay as they are stored; only `vault` opens them. It asks nobody: system-only.
+
+use std::sync::Arc;
+
+use super::store::{self, log::last_lines};
+use crate::{
+    db::{Db, padded},
+    error::Result,
+    id::{DeploymentId, ProjectId, TargetId},
+    project, target, variable, vault,
+};
+
+/// Which run asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Errand {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// Its project.
+    pub project: ProjectId,
+    /// Its target.
+    pub target: TargetId,
+}
+
+/// What it is told.
+#[derive(Clone, Debug)]
+pub struct Brief {
+    /// The project.
+    pub project: Arc<project::entity::Model>,
+    /// The target.
+    pub target: target::entity::Model,
+    /// Plain values, the target's own after the project's.
+    pub variables: Vec<variable::entity::Model>,
+    /// Sealed values, the target's own after the project's.
+    pub secrets: Vec<vault::entity::Model>,
+    /// The commit that was live before, if the project has a repository.
+    pub previous_commit: Option<String>,
+    /// The number of the newest line of its log.
+    pub last_line: i64,
+}
+
+/// Reads what these runs need, in order; nothing for a run whose project or target was deleted.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find(db: &Db, errands: &[Errand]) -> Result<Vec<Option<Brief>>> {
+    let conn = db.reader();
+    let ids = distinct(errands.iter().map(|errand| errand.project));
+    let places = distinct(errands.iter().map(|errand| errand.target));
+    let deployments: Vec<DeploymentId> = errands.iter().map(|errand| errand.deployment).collect();
+    let (projects, targets, variables, secrets, lines) = tokio::try_join!(
+        project::store::find_many(conn, &ids),
+        target::store::find_many(conn, &places),
+        variable::store::for_targets(conn, &ids, &places),
+        vault::store::for_targets(conn, &ids, &places),
+        last_lines(conn, &deployments),
+    )?;
+    let projects: Vec<Arc<_>> = projects.into_iter().map(Arc::new).collect();
+    let mut briefs = Vec::with_capacity(errands.len());
+    for errand in errands {
+        let project = projects.iter().find(|row| row.id == errand.project);
+        let target = targets.iter().find(|row| row.id == errand.target);
+        let (Some(project), Some(target)) = (project, target) else {
+            briefs.push(None);
+            continue;
+        };
+        let previous = if project.repository.is_some() {
+            store::read::last_success(conn, errand.target, errand.deployment).await?
+        } else {
+            None
+        };
+        let is_own = |project: ProjectId, scope: i64| {
+            project == errand.project && (scope == 0 || scope == errand.target.0)
+        };
+        let own_variables = variables
+            .iter()
+            .filter(|row| is_own(row.project_id, row.scope));
+        let own_secrets = secrets
+            .iter()
+            .filter(|row| is_own(row.project_id, row.scope));
+        let line = lines.iter().find(|(id, _)| *id == errand.deployment);
+        briefs.push(Some(Brief {
+            project: Arc::clone(project),
+            target: target.clone(),
+            variables: own_variables.cloned().collect(),
+            secrets: own_secrets.cloned().collect(),
+            previous_commit: previous.and_then(|row| row.commit_id),
+            last_line: line.map_or(0, |(_, line)| *line),
+        }));
+    }
+    Ok(briefs)
+}
+
+fn distinct<T: Ord + Clone>(ids: impl Iterator<Item = T>) -> Vec<T> {
+    let mut ids: Vec<T> = ids.collect();
+    ids.sort_unstable();
+    ids.dedup();
+    padded(ids)
+}

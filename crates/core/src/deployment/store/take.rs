@@ -1,0 +1,340 @@
+//! The transaction of a claim: a target's slot, a place in its line, and the row itself, for many
+//! deployments of different targets at once.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement,
+    sea_query::{CaseStatement, Expr, Order, Query, SelectStatement, SimpleExpr},
+};
+
+use super::claim::{Claim, Claimant};
+use crate::{
+    db::{self, Db, now_us, padded},
+    deployment::{
+        entity::deployment::{Column, Entity, Model},
+        status::{Status, Transition, next},
+        trigger::Trigger,
+    },
+    error::Result,
+    fail,
+    id::{DeploymentId, TargetId},
+    lock,
+    ports::Entry,
+    target::entity as target,
+};
+
+/// Claims that may be under way at once in all processes together.
+const AT_ONCE: u64 = 512;
+
+/// A queued deployment whose time has come, as it was read before, and who wants it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate<'a> {
+    pub(super) row: &'a Model,
+    pub(super) by: &'a Claimant<'a>,
+}
+
+/// What is known of a target while its row is held.
+struct Slot {
+    epoch: i64,
+    holder: Option<DeploymentId>,
+    queued: Option<DeploymentId>,
+    running: Option<DeploymentId>,
+}
+
+/// Claims what may run; in order.
+///
+/// # Errors
+/// When the database fails. The outcome is unknown then.
+pub(super) async fn take_all(
+    db: &Db,
+    candidates: &[Candidate<'_>],
+    now: DateTime<Utc>,
+) -> Result<Vec<Claim>> {
+    if let Some(claims) = db::retried(|| take(db, candidates, now)).await? {
+        return Ok(claims);
+    }
+    let mut claims = Vec::with_capacity(candidates.len());
+    for candidate in candidates {
+        let alone = std::slice::from_ref(candidate);
+        let claim = db::retried(|| take(db, alone, now)).await?;
+        claims.extend(claim.unwrap_or_else(|| vec![Claim::Raced]));
+    }
+    Ok(claims)
+}
+
+/// A deployment that starts.
+#[derive(Clone, Copy)]
+struct Start<'a> {
+    row: &'a Model,
+    by: &'a Claimant<'a>,
+    fence: i64,
+    lease_until: i64,
+}
+
+/// What was seen while the rows of the targets were held.
+struct Seen {
+    slots: HashMap<TargetId, Slot>,
+    /// How many more may run everywhere.
+    room: u64,
+    /// The database's clock.
+    now_us: i64,
+}
+
+/// Nothing, and nothing written, when one of them changed between looking and writing.
+async fn take(
+    db: &Db,
+    candidates: &[Candidate<'_>],
+    now: DateTime<Utc>,
+) -> Result<Option<Vec<Claim>>> {
+    let tx = db.begin().await?;
+    let seen = look(&tx, candidates).await?;
+    let (refused, starting) = judge(&tx, candidates, seen).await?;
+    if !starting.is_empty() {
+        if !start(&tx, &starting, now).await? {
+            return Ok(None);
+        }
+        fail::point("claim.before_commit");
+        tx.commit().await?;
+        fail::point("claim.after_commit");
+    }
+    let mut started = starting.iter().map(|it| Claim::Won(it.row_after(now)));
+    let claims = refused
+        .into_iter()
+        .map(|refusal| refusal.or_else(|| started.next()).unwrap_or(Claim::Raced));
+    Ok(Some(claims.collect()))
+}
+
+/// Why each may not start, if it may not, and those that may, in the same order.
+async fn judge<'a>(
+    tx: &impl ConnectionTrait,
+    candidates: &[Candidate<'a>],
+    seen: Seen,
+) -> Result<(Vec<Option<Claim>>, Vec<Start<'a>>)> {
+    let locks = lock::store::left(tx).await?;
+    let mut refused = Vec::with_capacity(candidates.len());
+    let mut starting: Vec<Start<'a>> = Vec::new();
+    for Candidate { row, by } in candidates {
+        let slot = seen.slots.get(&row.target_id);
+        // The index gives one of a target at a time; two here are left of a fault.
+        let is_second = starting.iter().any(|it| it.row.target_id == row.target_id);
+        let refusal = match slot {
+            None => Some(Claim::Ended),
+            Some(_) if is_second => Some(Claim::Raced),
+            Some(slot) => refusal(tx, slot, row).await?,
+        };
+        let locked = || lock::store::longest(&locks, row.project_id, row.target_id);
+        let refusal = refusal.or_else(|| locked().map(Claim::Locked));
+        let is_full = starting.len() as u64 >= seen.room;
+        let refusal = refusal.or_else(|| is_full.then_some(Claim::Raced));
+        if let (None, Some(slot)) = (&refusal, slot) {
+            starting.push(Start {
+                row,
+                by,
+                fence: slot.epoch + 1,
+                lease_until: seen.now_us + db::micros(by.lease),
+            });
+        }
+        refused.push(refusal);
+    }
+    Ok((refused, starting))
+}
+
+/// Holds the rows of the targets until the transaction ends, and only then looks at their lines: so
+/// nothing that is seen here can have begun or been locked meanwhile.
+async fn look(tx: &impl ConnectionTrait, candidates: &[Candidate<'_>]) -> Result<Seen> {
+    let targets = candidates.iter().map(|candidate| candidate.row.target_id);
+    let targets: Vec<TargetId> = padded(targets.collect());
+    let held: Vec<(TargetId, i64, Option<DeploymentId>)> = target::Entity::find()
+        .select_only()
+        .columns([
+            target::Column::Id,
+            target::Column::Epoch,
+            target::Column::HolderId,
+        ])
+        .filter(target::Column::Id.is_in(targets.iter().copied()))
+        .order_by_asc(target::Column::Id)
+        .lock_exclusive()
+        .into_tuple()
+        .all(tx)
+        .await?;
+    type Line = (
+        TargetId,
+        Option<DeploymentId>,
+        Option<DeploymentId>,
+        i64,
+        i64,
+    );
+    let lines: Vec<Line> = target::Entity::find()
+        .select_only()
+        .column(target::Column::Id)
+        .expr_as(nested(first(Status::Queued)), "queued")
+        .expr_as(nested(first(Status::Running)), "running")
+        .expr_as(nested(count(Status::Running)), "everywhere")
+        .expr_as(now_us(tx.get_database_backend()), "now_us")
+        .filter(target::Column::Id.is_in(targets))
+        .into_tuple()
+        .all(tx)
+        .await?;
+    let (running, now_us) = lines.first().map_or((0, 0), |line| (line.3, line.4));
+    let limit = candidates.first().map_or(0, |it| it.by.max_running);
+    let slots = held.into_iter().filter_map(|(id, epoch, holder)| {
+        let (_, queued, running, ..) = lines.iter().find(|(line, ..)| *line == id)?;
+        let slot = Slot {
+            epoch,
+            holder,
+            queued: *queued,
+            running: *running,
+        };
+        Some((id, slot))
+    });
+    Ok(Seen {
+        slots: slots.collect(),
+        room: room(tx, u64::try_from(running).unwrap_or_default(), limit.into()).await?,
+        now_us,
+    })
+}
+
+/// How many more may run. The index counts too, but it may have lost its data a moment ago; near
+/// the limit the gate makes those that start wait for each other.
+async fn room(tx: &impl ConnectionTrait, running: u64, limit: u64) -> Result<u64> {
+    if running + AT_ONCE < limit {
+        return Ok(u64::MAX);
+    }
+    let sql = "UPDATE queue_gate SET admitted = admitted + 1 WHERE id = 2";
+    let gate = Statement::from_string(tx.get_database_backend(), sql);
+    if tx.execute_raw(gate).await?.rows_affected() != 1 {
+        return Err(db::broken("the second row of queue_gate is missing"));
+    }
+    let running = Entity::find()
+        .filter(Column::Status.eq(Status::Running))
+        .count(tx)
+        .await?;
+    Ok(limit.saturating_sub(running))
+}
+
+/// The first of the target's line in a state; an index answers it however long the line is.
+fn first(status: Status) -> SelectStatement {
+    Query::select()
+        .column((Entity, Column::Id))
+        .from(Entity)
+        .and_where(
+            Expr::col((Entity, Column::TargetId)).equals((target::Entity, target::Column::Id)),
+        )
+        .and_where(Expr::col((Entity, Column::Status)).eq(status))
+        .order_by((Entity, Column::Id), Order::Asc)
+        .limit(1)
+        .to_owned()
+}
+
+fn count(status: Status) -> SelectStatement {
+    Query::select()
+        .expr(Expr::col((Entity, Column::Id)).count())
+        .from(Entity)
+        .and_where(Expr::col((Entity, Column::Status)).eq(status))
+        .to_owned()
+}
+
+fn nested(query: SelectStatement) -> SimpleExpr {
+    SimpleExpr::SubQuery(None, Box::new(query.into()))
+}
+
+/// Why this deployment may not run next on its target, if it may not.
+async fn refusal(tx: &impl ConnectionTrait, slot: &Slot, row: &Model) -> Result<Option<Claim>> {
+    let ahead = [slot.queued, slot.running];
+    let older = ahead.into_iter().flatten().filter(|id| *id < row.id).min();
+    if let Some(id) = older {
+        let trigger: Option<Trigger> = Entity::find_by_id(id)
+            .select_only()
+            .column(Column::TriggerKind)
+            .into_tuple()
+            .one(tx)
+            .await?;
+        let older = trigger.map(|trigger| Entry {
+            id,
+            target: row.target_id,
+            priority: trigger.into(),
+        });
+        return Ok(Some(older.map_or(Claim::Raced, Claim::Behind)));
+    }
+    // A newer holder that waits for its next attempt steps back: an older one may have been
+    // approved meanwhile.
+    let is_taken = slot.running.is_some() || slot.holder.is_some_and(|holder| holder < row.id);
+    Ok(is_taken.then_some(Claim::Raced))
+}
+
+/// Takes the slots and writes that these run. False when one of the rows is not as it was read.
+async fn start(
+    tx: &impl ConnectionTrait,
+    starting: &[Start<'_>],
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let Some(Start {
+        by, lease_until, ..
+    }) = starting.first()
+    else {
+        return Ok(true);
+    };
+    let to = next(Status::Queued, &Transition::Start)
+        .map_err(|illegal| db::broken(illegal.to_string()))?;
+    let padding: Vec<Start<'_>> = padded(starting.to_vec());
+    let rows = || padding.iter();
+    let by_id = |value: fn(&Start<'_>) -> sea_orm::Value| -> SimpleExpr {
+        let cases = rows().fold(CaseStatement::new(), |case, it| {
+            case.case(Column::Id.eq(it.row.id), Expr::value(value(it)))
+        });
+        cases.into()
+    };
+    let holder = rows().fold(CaseStatement::new(), |case, it| {
+        case.case(
+            target::Column::Id.eq(it.row.target_id),
+            Expr::value(it.row.id),
+        )
+    });
+    target::Entity::update_many()
+        .col_expr(
+            target::Column::Epoch,
+            Expr::col(target::Column::Epoch).add(1),
+        )
+        .col_expr(target::Column::HolderId, holder.into())
+        .filter(target::Column::Id.is_in(rows().map(|it| it.row.target_id)))
+        .exec(tx)
+        .await?;
+    let updated = Entity::update_many()
+        .col_expr(Column::Status, Expr::value(to))
+        .col_expr(Column::Attempt, Expr::col(Column::Attempt).add(1))
+        .col_expr(Column::Fence, by_id(|it| it.fence.into()))
+        .col_expr(Column::LeaseToken, by_id(|it| it.by.token.as_str().into()))
+        .col_expr(Column::LeaseOwner, Expr::value(by.owner))
+        .col_expr(Column::LeaseUntil, Expr::value(*lease_until))
+        .col_expr(
+            Column::StartedAt,
+            Expr::col(Column::StartedAt).if_null(Expr::value(now)),
+        )
+        .filter(Column::Id.is_in(rows().map(|it| it.row.id)))
+        .filter(Column::Status.eq(Status::Queued))
+        .filter(Column::CancelRequestedAt.is_null())
+        .filter(Expr::col(Column::NotBefore).lte(now_us(tx.get_database_backend())))
+        .exec(tx)
+        .await?;
+    Ok(updated.rows_affected == starting.len() as u64)
+}
+
+impl Start<'_> {
+    /// The row as it stands after the claim, which saves reading it again.
+    fn row_after(&self, now: DateTime<Utc>) -> Box<Model> {
+        let row = self.row.clone();
+        Box::new(Model {
+            status: Status::Running,
+            attempt: row.attempt + 1,
+            fence: self.fence,
+            lease_token: Some(self.by.token.as_str().to_owned()),
+            lease_owner: Some(self.by.owner.to_owned()),
+            lease_until: Some(self.lease_until),
+            started_at: Some(row.started_at.unwrap_or(now)),
+            ..row
+        })
+    }
+}

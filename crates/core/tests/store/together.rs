@@ -1,0 +1,316 @@
+//! What a busy process reads and writes together has the same outcome as one by one.
+
+use slipway_core::{
+    db,
+    deployment::{
+        entity::deployment::Model,
+        line::Source,
+        run::{RunEnd, prepare},
+        status::Status,
+        step::{Phase, StepStatus},
+        store::{
+            claim::{Claim, Claimant, claim_all},
+            ending::{Ending, succeed_all},
+            log::{Chunk, append_all, last_lines, read_after},
+            step::{Plan, PlannedStep, RunKey, StepEnd, begin, end, plan},
+        },
+    },
+    id::DeploymentId,
+    ports::LeaseToken,
+    target,
+    variable::service::{VariableInput, put},
+};
+
+use crate::rig::{LEASE, Rig, Site, token};
+
+on_both! {
+    claims_made_together_are_judged_one_by_one,
+    a_claim_that_changed_meanwhile_spoils_no_other,
+    two_of_one_target_are_never_claimed_together,
+    claims_made_together_stop_at_the_limit,
+    runs_that_end_together_free_their_targets,
+    a_replaced_run_spoils_no_other_end,
+    chunks_stored_together_are_kept_apart,
+    plans_made_together_keep_their_order,
+    runs_that_begin_together_learn_their_own,
+}
+
+/// Deployments of as many targets of one project.
+async fn many(rig: &Rig, site: &Site, count: usize) -> Vec<DeploymentId> {
+    let mut ids = Vec::new();
+    for number in 0..count {
+        let target = rig.target(&site.owner, "web", &format!("t{number}")).await;
+        ids.push(rig.deploy(&site.at(target)).await);
+    }
+    ids
+}
+
+async fn take(rig: &Rig, ids: &[DeploymentId], max_running: u32) -> Vec<Claim> {
+    let tokens: Vec<LeaseToken> = ids.iter().map(|_| token()).collect();
+    let wanted: Vec<_> = ids
+        .iter()
+        .zip(&tokens)
+        .map(|(id, token)| {
+            let by = Claimant {
+                owner: "tests",
+                token,
+                lease: LEASE,
+                max_running,
+            };
+            (*id, by)
+        })
+        .collect();
+    claim_all(&rig.ctx.db, &wanted, db::now()).await.unwrap()
+}
+
+/// Claims all of these and answers their rows as the claim told them.
+async fn taken(rig: &Rig, ids: &[DeploymentId]) -> Vec<Model> {
+    let claims = take(rig, ids, 1000).await;
+    claims
+        .into_iter()
+        .map(|claim| match claim {
+            Claim::Won(row) => *row,
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+async fn claims_made_together_are_judged_one_by_one(rig: Rig) {
+    let site = rig.site("web").await;
+    let ids = many(&rig, &site, 6).await;
+    let found = target::store::find(rig.ctx.db.reader(), site.project.id, "t0").await;
+    let behind = rig.deploy(&site.at(found.unwrap().unwrap())).await;
+    rig.claim(ids[1]).await;
+    let ended = rig.claim(ids[2]).await;
+    rig.finish(&ended, RunEnd::Succeeded).await;
+    let missing = DeploymentId(behind.0 + 1000);
+    let wanted = [ids[1], ids[2], ids[3], missing, behind, ids[4], ids[5]];
+    let claims = take(&rig, &wanted, 1000).await;
+    assert!(matches!(claims[0], Claim::Held(..)), "{:?}", claims[0]);
+    assert!(matches!(claims[1], Claim::Ended), "{:?}", claims[1]);
+    assert!(matches!(claims[3], Claim::Ended), "{:?}", claims[3]);
+    assert!(
+        matches!(&claims[4], Claim::Behind(older) if older.id == ids[0]),
+        "{:?}",
+        claims[4]
+    );
+    for (index, id) in [(2, ids[3]), (5, ids[4]), (6, ids[5])] {
+        let Claim::Won(told) = &claims[index] else {
+            panic!("{:?}", claims[index]);
+        };
+        let stored = rig.row(id).await;
+        assert_eq!(**told, stored, "the row is known without reading it again");
+    }
+    assert_eq!(rig.row(ids[0]).await.status, Status::Queued);
+}
+
+async fn a_claim_that_changed_meanwhile_spoils_no_other(rig: Rig) {
+    let site = rig.site("web").await;
+    let ids = many(&rig, &site, 3).await;
+    // Only its own row says so; nothing that is looked at before the writes does.
+    let statement = "UPDATE deployments SET cancel_requested_at = created_at WHERE id = ?";
+    rig.execute(statement, [ids[1].into()]).await;
+    let claims = take(&rig, &ids, 1000).await;
+    assert!(matches!(claims[0], Claim::Won(_)));
+    assert!(matches!(claims[1], Claim::Raced), "{:?}", claims[1]);
+    assert!(matches!(claims[2], Claim::Won(_)));
+    let row = rig.row(ids[1]).await;
+    assert_eq!((row.status, row.attempt), (Status::Queued, 0));
+}
+
+async fn two_of_one_target_are_never_claimed_together(rig: Rig) {
+    let site = rig.site("web").await;
+    let (first, second) = (rig.deploy(&site).await, rig.deploy(&site).await);
+    let claims = take(&rig, &[first, second, first], 1000).await;
+    assert!(matches!(claims[0], Claim::Won(_)));
+    assert!(!matches!(claims[1], Claim::Won(_)), "{:?}", claims[1]);
+    assert!(!matches!(claims[2], Claim::Won(_)), "{:?}", claims[2]);
+    assert_eq!(rig.row(second).await.status, Status::Queued);
+}
+
+async fn claims_made_together_stop_at_the_limit(rig: Rig) {
+    let site = rig.site("web").await;
+    let ids = many(&rig, &site, 5).await;
+    rig.claim(ids[0]).await;
+    let claims = take(&rig, &ids[1..], 3).await;
+    let won = claims.iter().filter(|claim| matches!(claim, Claim::Won(_)));
+    assert_eq!(won.count(), 2, "{claims:?}");
+}
+
+async fn runs_that_end_together_free_their_targets(rig: Rig) {
+    let site = rig.site("web").await;
+    let ids = many(&rig, &site, 5).await;
+    let rows = taken(&rig, &ids).await;
+    let now = db::now();
+    let endings = rows.iter().map(|row| Ending {
+        row: row.clone(),
+        now,
+    });
+    for ended in succeed_all(&rig.ctx.db, endings.collect()).await {
+        assert!(ended.unwrap());
+    }
+    for row in &rows {
+        let stored = rig.row(row.id).await;
+        assert_eq!(stored.status, Status::Succeeded);
+        assert_eq!(stored.finished_at, Some(now));
+        assert_eq!((&stored.lease_token, &stored.lease_owner), (&None, &None));
+        let target = target::store::by_id(rig.ctx.db.writer(), row.target_id).await;
+        assert_eq!(target.unwrap().unwrap().holder_id, None);
+    }
+}
+
+async fn a_replaced_run_spoils_no_other_end(rig: Rig) {
+    let site = rig.site("web").await;
+    let ids = many(&rig, &site, 4).await;
+    let rows = taken(&rig, &ids).await;
+    rig.finish(&rows[2], RunEnd::HandedBack).await;
+    let successor = rig.claim(ids[2]).await;
+    let endings = rows.iter().map(|row| Ending {
+        row: row.clone(),
+        now: db::now(),
+    });
+    let ended = succeed_all(&rig.ctx.db, endings.collect()).await;
+    let ended: Vec<bool> = ended.into_iter().map(Result::unwrap).collect();
+    assert_eq!(ended, [true, true, false, true]);
+    assert_eq!(rig.row(ids[2]).await, successor);
+    assert_eq!(rig.row(ids[3]).await.status, Status::Succeeded);
+}
+
+async fn chunks_stored_together_are_kept_apart(rig: Rig) {
+    let site = rig.site("web").await;
+    let ids = many(&rig, &site, 3).await;
+    let rows = taken(&rig, &ids).await;
+    let chunk = |row: &Model, text: &str| {
+        let mut chunk = Chunk::new(row.id, row.fence, None, 1, 0);
+        chunk.push(Source::Output, 0, text);
+        chunk
+    };
+    let all = rows.iter().map(|row| chunk(row, &format!("of {}", row.id)));
+    for stored in append_all(&rig.ctx.db, all.collect()).await {
+        assert!(stored.unwrap());
+    }
+    rig.finish(&rows[1], RunEnd::HandedBack).await;
+    let later = rows.iter().map(|row| {
+        let mut chunk = Chunk::new(row.id, row.fence, None, 2, 0);
+        chunk.push(Source::Output, 0, "later");
+        chunk
+    });
+    let stored = append_all(&rig.ctx.db, later.collect()).await;
+    let stored: Vec<bool> = stored.into_iter().map(Result::unwrap).collect();
+    assert_eq!(stored, [true, false, true]);
+    let conn = rig.ctx.db.reader();
+    let mut lines = last_lines(conn, &ids).await.unwrap();
+    lines.sort_unstable();
+    assert_eq!(lines, [(ids[0], 2), (ids[1], 1), (ids[2], 2)]);
+    for row in &rows {
+        let first = &read_after(conn, row.id, 0, 10).await.unwrap()[0];
+        assert_eq!(first.text, format!("of {}", row.id));
+    }
+}
+
+async fn plans_made_together_keep_their_order(rig: Rig) {
+    let site = rig.site("web").await;
+    let ids = many(&rig, &site, 3).await;
+    let rows = taken(&rig, &ids).await;
+    rig.finish(&rows[1], RunEnd::HandedBack).await;
+    let plans: Vec<Plan> = rows
+        .iter()
+        .map(|row| Plan {
+            run: RunKey {
+                deployment: row.id,
+                fence: row.fence,
+                attempt: row.attempt,
+            },
+            steps: ["one", "two", "three"]
+                .map(|name| PlannedStep {
+                    phase: Phase::After,
+                    name: format!("{name} of {}", row.id),
+                    host: "local".to_owned(),
+                })
+                .to_vec(),
+        })
+        .collect();
+    let conn = rig.ctx.db.writer();
+    let planned = plan(conn, &plans).await.unwrap();
+    assert_eq!(planned.iter().map(Vec::len).collect::<Vec<_>>(), [3, 0, 3]);
+    let (first, last) = (&planned[0], &planned[2]);
+    begin(conn, &[first[0], last[0]], db::now()).await.unwrap();
+    let exited = |code| StepEnd {
+        status: if code == 0 {
+            StepStatus::Succeeded
+        } else {
+            StepStatus::Failed
+        },
+        exit_code: Some(code),
+        signal: None,
+    };
+    let ends = [
+        (first[0], exited(0)),
+        (last[0], exited(7)),
+        (last[1], exited(0)),
+    ];
+    end(conn, &ends, db::now()).await.unwrap();
+    let steps = rig.steps(rows[2].id).await;
+    let seen: Vec<_> = steps
+        .iter()
+        .map(|step| (step.status, step.exit_code))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (StepStatus::Failed, Some(7)),
+            (StepStatus::Succeeded, Some(0)),
+            (StepStatus::Pending, None)
+        ]
+    );
+    let names: Vec<_> = steps.iter().map(|step| step.name.clone()).collect();
+    let own = rows[2].id;
+    assert_eq!(
+        names,
+        ["one", "two", "three"].map(|name| format!("{name} of {own}"))
+    );
+    assert_eq!(rig.steps(rows[0].id).await[0].exit_code, Some(0));
+}
+
+async fn runs_that_begin_together_learn_their_own(rig: Rig) {
+    let web = rig.site("web").await;
+    let other = rig.site("other").await;
+    let now = db::now();
+    for (site, slug, value) in [(&web, "web", "hers"), (&other, "other", "his")] {
+        let input = VariableInput {
+            name: "WHO".parse().unwrap(),
+            value: value.to_owned(),
+            target: None,
+        };
+        put(&rig.ctx, &site.owner, slug, input, now).await.unwrap();
+    }
+    let mut ids = many(&rig, &web, 3).await;
+    ids.push(rig.deploy(&other).await);
+    let rows = taken(&rig, &ids).await;
+    let all: Vec<_> = rows
+        .into_iter()
+        .map(|row| {
+            let ctx = rig.ctx.clone();
+            tokio::spawn(async move { prepare(&ctx, row).await })
+        })
+        .collect();
+    let mut seen = Vec::new();
+    for prepared in all {
+        let assignment = prepared.await.unwrap().unwrap().unwrap();
+        assert_eq!(assignment.target.id, assignment.row.target_id);
+        seen.push((
+            assignment.project.slug.clone(),
+            assignment.variables["WHO"].clone(),
+        ));
+    }
+    let expected = [
+        ("web", "hers"),
+        ("web", "hers"),
+        ("web", "hers"),
+        ("other", "his"),
+    ];
+    assert_eq!(
+        seen,
+        expected.map(|(slug, value)| (slug.to_owned(), value.to_owned()))
+    );
+}
