@@ -24,7 +24,7 @@ use sea_orm::{
 use slipway_core::db::{Connection, Db, Relay, RelayTransaction};
 use tempfile::TempDir;
 
-use crate::{mutants::Mutant, process::Process, scene, world::World};
+use crate::{process::Process, scene, world::World};
 
 /// How production SQL reads SQLite's clock.
 const CLOCK: &str = "unixepoch('subsec')";
