@@ -43,11 +43,29 @@ pub struct Keeper {
 struct Held {
     token: LeaseToken,
     signals: Signals,
-    renewed: Instant,
+}
+
+/// How long a lease is good for.
+#[derive(Debug)]
+struct Term {
+    lease: Duration,
+    /// When its last successful renewal was sent.
+    renewed: Mutex<Instant>,
+}
+
+impl Term {
+    fn renewed(&self) -> MutexGuard<'_, Instant> {
+        self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Two thirds of it are gone: the rest is the time in which its processes have to be dead.
+    fn is_over(&self) -> bool {
+        self.renewed().elapsed() > self.lease * 2 / 3
+    }
 }
 
 /// What can happen to a run from outside.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Signals {
     /// The deployment is not ours any more: stop everything and write nothing.
     pub lost: CancellationToken,
@@ -55,6 +73,21 @@ pub struct Signals {
     pub cancelled: CancellationToken,
     /// What the guard ends when this process does not.
     pub run: Run,
+    term: Arc<Term>,
+}
+
+impl Signals {
+    /// Whether the run is not ours any more, or may not be by now; such a run is given up at once.
+    ///
+    /// It asks the clock, as a process that was frozen has not been told of anything yet.
+    #[must_use]
+    pub fn give_up_if_late(&self) -> bool {
+        // The guard's clock goes on while the whole machine sleeps.
+        if self.term.is_over() || self.run.is_over() {
+            self.lost.cancel();
+        }
+        self.lost.is_cancelled()
+    }
 }
 
 /// One lease; dropping it ends its renewal.
@@ -129,13 +162,17 @@ impl Keeper {
     #[must_use]
     pub fn keep(&self, id: DeploymentId, token: LeaseToken, claimed: Instant) -> Lease {
         let signals = Signals {
+            lost: CancellationToken::new(),
+            cancelled: CancellationToken::new(),
             run: self.guard.run(claimed.elapsed()),
-            ..Signals::default()
+            term: Arc::new(Term {
+                lease: self.lease,
+                renewed: Mutex::new(claimed),
+            }),
         };
         let held = Held {
             token: token.clone(),
             signals: signals.clone(),
-            renewed: claimed,
         };
         let mut all = self.lock();
         all.insert(id, held);
@@ -156,7 +193,8 @@ impl Keeper {
     /// When the last successful renewal of a lease was sent; its claim counts as one.
     #[must_use]
     pub fn renewed(&self, id: DeploymentId) -> Option<Instant> {
-        self.lock().get(&id).map(|held| held.renewed)
+        let held = self.lock();
+        held.get(&id).map(|held| *held.signals.term.renewed())
     }
 
     /// Passes on that somebody wants a deployment to stop, if this worker runs it.
@@ -265,7 +303,7 @@ impl Keeper {
             };
             match renewed.iter().find(|renewed| renewed.id == *id) {
                 Some(renewed) => {
-                    own.renewed = sent;
+                    *own.signals.term.renewed() = sent;
                     own.signals.run.renewed(sent.elapsed());
                     if renewed.cancel {
                         own.signals.cancelled.cancel();
@@ -280,11 +318,10 @@ impl Keeper {
         }
     }
 
-    /// Gives up what was not renewed for two thirds of a lease: the rest is the time in which its
-    /// processes have to be dead.
+    /// Gives up what was not renewed for two thirds of a lease.
     fn give_up(&self) {
         for (id, held) in self.lock().iter() {
-            if held.renewed.elapsed() > self.lease * 2 / 3 && !held.signals.lost.is_cancelled() {
+            if held.signals.term.is_over() && !held.signals.lost.is_cancelled() {
                 tracing::error!(
                     deployment.id = id.0,
                     "giving up a lease that was not renewed"
@@ -324,6 +361,25 @@ mod tests {
         keeper.give_up();
         assert!(old.signals.lost.is_cancelled());
         assert!(!young.signals.lost.is_cancelled());
+    }
+
+    #[test]
+    fn run_whose_lease_was_not_renewed_is_given_up_when_it_asks() {
+        let keeper = keeper();
+        let ago = |span| Instant::now().checked_sub(span).unwrap();
+        let lease = keeper.keep(ID, token("a"), ago(LEASE / 3));
+        assert!(!lease.signals.give_up_if_late());
+        assert!(!lease.signals.lost.is_cancelled());
+        let late = keeper.keep(ID, token("b"), ago(LEASE * 2 / 3));
+        let renewed = [Renewed {
+            id: ID,
+            cancel: false,
+        }];
+        keeper.take_in(&[(ID, token("b"))], &renewed, Instant::now());
+        assert!(!late.signals.give_up_if_late());
+        keeper.take_in(&[(ID, token("b"))], &renewed, ago(LEASE * 2 / 3));
+        assert!(late.signals.give_up_if_late());
+        assert!(late.signals.lost.is_cancelled());
     }
 
     #[test]

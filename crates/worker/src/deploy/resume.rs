@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc};
 use slipway_core::deployment::run::Assignment;
 
 use super::{Stop, rollout, steps::Steps};
-use crate::release::{Begun, Identity, Receipt, ReleaseError, Releases};
+use crate::release::{Begun, Deadline, Identity, Receipt, ReleaseError, Releases};
 
 /// How far earlier runs got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +25,20 @@ pub(super) struct Record {
     receipt: Arc<Receipt>,
     fence: i64,
     identity: Identity,
+    deadline: Deadline,
 }
 
 impl Record {
     /// Notes that everything was done.
     pub(super) async fn complete(&self) -> Result<(), Stop> {
         let (receipt, fence, identity) = (Arc::clone(&self.receipt), self.fence, self.identity);
-        match tokio::task::spawn_blocking(move || receipt.complete(fence, identity)).await {
-            Ok(Err(error @ ReleaseError::StaleFence(_))) => Err(rollout::explain(&error)),
+        let deadline = self.deadline.clone();
+        let completed =
+            tokio::task::spawn_blocking(move || receipt.complete(fence, identity, &deadline));
+        match completed.await {
+            Ok(Err(error @ (ReleaseError::StaleFence(_) | ReleaseError::TooLate))) => {
+                Err(rollout::explain(&error))
+            }
             Ok(Ok(())) => Ok(()),
             // What it had to do is done all the same.
             Ok(Err(error)) => {
@@ -64,6 +70,7 @@ pub(super) async fn look(steps: &Steps<'_>) -> Result<Standing, Stop> {
         return Ok(Standing::Nothing);
     }
     let (folder, name, identity) = place(steps.assignment);
+    let deadline = steps.deadline();
     rollout::blocking(move || {
         let Some(receipt) = Receipt::find(&folder, &name)? else {
             return Ok(Standing::Nothing);
@@ -72,7 +79,8 @@ pub(super) async fn look(steps: &Steps<'_>) -> Result<Standing, Stop> {
             Begun::First => Standing::Nothing,
             Begun::Done => Standing::Done,
             Begun::Again => {
-                let live = Releases::open(&folder)?.active()? == Some(identity.deployment);
+                let live =
+                    Releases::open(&folder, deadline)?.active()? == Some(identity.deployment);
                 if live {
                     Standing::Live
                 } else {
@@ -105,6 +113,7 @@ pub(super) async fn enter(steps: &mut Steps<'_>) -> Result<Begun, Stop> {
                 receipt: Arc::new(receipt),
                 fence,
                 identity,
+                deadline: steps.deadline(),
             });
             Ok(begun)
         }

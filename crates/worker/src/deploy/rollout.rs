@@ -54,8 +54,8 @@ pub(super) async fn roll_out(steps: &mut Steps<'_>, source: Option<&Source>) -> 
         fence: row.fence,
         deployment: row.id.0,
     };
-    let path = folder.clone();
-    let releases = Arc::new(blocking(move || Releases::open(&path)).await?);
+    let (path, deadline) = (folder.clone(), steps.deadline());
+    let releases = Arc::new(blocking(move || Releases::open(&path, deadline)).await?);
     let release = releases.release_path(row.id.0);
     let begun = resume::enter(steps).await?;
     if begun == Begun::Done {
@@ -336,6 +336,8 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 pub(super) fn explain(error: &ReleaseError) -> Stop {
     match error {
+        // The run is given up; whoever takes the deployment next decides.
+        ReleaseError::TooLate => Stop::Halted,
         ReleaseError::StaleFence(_) => {
             Stop::failed(Code::StaleFence, format!("A newer run was here: {error}."))
         }

@@ -20,6 +20,7 @@ use super::{Stop, Workshop, environment, log::Journal, persist, resume::Record, 
 use crate::{
     exec::{self, Limits, Outcome, Scope},
     lease::Signals,
+    release::Deadline,
 };
 
 /// The host of everything that runs on the worker's own machine.
@@ -84,6 +85,12 @@ impl<'a> Steps<'a> {
     /// Whether somebody has asked for the deployment to stop.
     pub(super) fn is_cancelled(&self) -> bool {
         self.signals.cancelled.is_cancelled() && !self.signals.lost.is_cancelled()
+    }
+
+    /// Until when the target may be changed.
+    pub(super) fn deadline(&self) -> Deadline {
+        let signals = self.signals.clone();
+        Deadline::new(move || signals.give_up_if_late())
     }
 
     fn next(&mut self) -> Result<StepId, Stop> {

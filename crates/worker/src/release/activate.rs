@@ -33,7 +33,8 @@ impl Releases {
     /// Makes `release` live. It is the ticket's own one, or an older one to go back to.
     ///
     /// # Errors
-    /// [`ReleaseError::StaleFence`] if someone newer holds the target: nothing was changed.
+    /// [`ReleaseError::StaleFence`] if someone newer holds the target, [`ReleaseError::TooLate`] if
+    /// the run's time is over: another release was not made live.
     pub fn activate(&self, ticket: &Ticket, release: i64) -> Result<Activation, ReleaseError> {
         let _guard = self.enter(ticket)?;
         let active = self.active()?;
@@ -70,15 +71,21 @@ impl Releases {
         let before = previous.map_or_else(|| "-".to_owned(), |previous| previous.to_string());
         self.record(ACTIVATION, &format!("{release} {before}\n"))?;
         fail::point("run.within_switch");
-        self.replace_link(release)
-            .map_err(ReleaseError::io(CURRENT))
+        self.draft_link(release)
+            .map_err(ReleaseError::io(CURRENT))?;
+        // Once more, as late as can be: whoever is refused here leaves what a crash would leave.
+        self.deadline.check()?;
+        self.replace_link().map_err(ReleaseError::io(CURRENT))
     }
 
-    fn replace_link(&self, release: i64) -> io::Result<()> {
+    fn draft_link(&self, release: i64) -> io::Result<()> {
         tree::remove(&self.state, CURRENT.as_ref())?;
         // It points to nothing from here; it is written for the place that it is moved to.
         self.state
-            .symlink_contents(format!("releases/{release}"), CURRENT)?;
+            .symlink_contents(format!("releases/{release}"), CURRENT)
+    }
+
+    fn replace_link(&self) -> io::Result<()> {
         self.state.rename(CURRENT, &self.base, CURRENT)?;
         sync(&self.base)
     }

@@ -14,7 +14,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{ReleaseError, Ticket, tree};
+use super::{Deadline, ReleaseError, Ticket, tree};
 
 /// The link to the live release.
 pub(super) const CURRENT: &str = "current";
@@ -43,6 +43,8 @@ pub struct Releases {
     pub(super) shared: Dir,
     /// `.slipway`, where our own records are.
     pub(super) state: Dir,
+    /// Until when it may be changed.
+    pub(super) deadline: Deadline,
     lock_timeout: Duration,
 }
 
@@ -52,11 +54,12 @@ pub(super) struct Guard {
 }
 
 impl Releases {
-    /// Opens a target's folder, and makes it first where it is missing.
+    /// Opens a target's folder, and makes it first where it is missing. After `deadline` nothing in
+    /// it is changed.
     ///
     /// # Errors
     /// When the folder cannot be made, or one of its own folders is a link.
-    pub fn open(path: &Path) -> Result<Self, ReleaseError> {
+    pub fn open(path: &Path, deadline: Deadline) -> Result<Self, ReleaseError> {
         let failed = || ReleaseError::io(path.display().to_string());
         fs::create_dir_all(path).map_err(failed())?;
         let base = Dir::open_ambient_dir(path, ambient_authority()).map_err(failed())?;
@@ -70,6 +73,7 @@ impl Releases {
             state: folder(STATE)?,
             path: path.to_owned(),
             base,
+            deadline,
             lock_timeout: LOCK_TIMEOUT,
         })
     }
@@ -128,6 +132,7 @@ impl Releases {
         let guard = Guard {
             _lock: self.lock()?,
         };
+        self.deadline.check()?;
         match self.newest_ticket()? {
             Some(stored) if stored == *ticket => {}
             Some(stored) if stored.fence >= ticket.fence => {

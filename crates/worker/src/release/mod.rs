@@ -7,9 +7,11 @@
 //!
 //! A release's content is not trusted: no link in it leads anything here out of `<path>`. Every
 //! change is made under a lock and only by the newest holder of the target, told by its fence; a
-//! worker that lost the target and does not know it yet is refused. All calls block.
+//! worker that lost the target and does not know it yet is refused, as is a run past its deadline. All
+//! calls block.
 
 mod activate;
+mod deadline;
 mod layout;
 mod prune;
 mod receipt;
@@ -20,6 +22,7 @@ mod tree;
 use std::io;
 
 pub use activate::Activation;
+pub use deadline::Deadline;
 pub use layout::Releases;
 pub use prune::Pruned;
 pub use receipt::{Begun, Identity, Receipt};
@@ -39,6 +42,9 @@ pub enum ReleaseError {
     /// Someone newer holds the target; whoever gets this must stop.
     #[error("the target is held by deployment {} under fence {}", .0.deployment, .0.fence)]
     StaleFence(Ticket),
+    /// The run may not be the target's any more by now; whoever gets this must stop.
+    #[error("the run's time is over")]
+    TooLate,
     /// Someone else is changing the target right now and does not come to an end.
     #[error("the target's folder is locked by another process")]
     Locked,

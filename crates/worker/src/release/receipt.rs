@@ -19,7 +19,7 @@ use rustix::{
 };
 
 use super::{
-    ReleaseError, Ticket,
+    Deadline, ReleaseError, Ticket,
     layout::{LOCK_TIMEOUT, STATE, lock_file},
     tree,
 };
@@ -171,9 +171,16 @@ impl Receipt {
     /// Notes that a run has done everything.
     ///
     /// # Errors
-    /// [`ReleaseError::StaleFence`] if a newer run was here.
-    pub fn complete(&self, fence: i64, identity: Identity) -> Result<(), ReleaseError> {
+    /// [`ReleaseError::StaleFence`] if a newer run was here, [`ReleaseError::TooLate`] after
+    /// `deadline`.
+    pub fn complete(
+        &self,
+        fence: i64,
+        identity: Identity,
+        deadline: &Deadline,
+    ) -> Result<(), ReleaseError> {
         self.locked(|| {
+            deadline.check()?;
             refuse_if_older(self.read()?, fence, identity)?;
             self.write(Record {
                 fence,
@@ -237,6 +244,10 @@ mod tests {
         }
     }
 
+    fn never() -> Deadline {
+        Deadline::new(|| false)
+    }
+
     fn receipt(dir: &tempfile::TempDir) -> Receipt {
         Receipt::open(dir.path(), "run-1").unwrap()
     }
@@ -246,7 +257,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(receipt(&dir).begin(1, identity(1)).unwrap(), Begun::First);
         assert_eq!(receipt(&dir).begin(2, identity(1)).unwrap(), Begun::Again);
-        receipt(&dir).complete(2, identity(1)).unwrap();
+        receipt(&dir).complete(2, identity(1), &never()).unwrap();
         assert_eq!(receipt(&dir).look(identity(1)).unwrap(), Begun::Done);
         assert_eq!(receipt(&dir).begin(3, identity(1)).unwrap(), Begun::Done);
         assert_eq!(receipt(&dir).begin(4, identity(1)).unwrap(), Begun::Done);
@@ -262,7 +273,7 @@ mod tests {
             let late = identity(deployment);
             for refused in [
                 receipt(&dir).begin(fence, late).map(drop),
-                receipt(&dir).complete(fence, late),
+                receipt(&dir).complete(fence, late, &never()),
             ] {
                 let Err(ReleaseError::StaleFence(newer)) = refused else {
                     panic!("{refused:?}")
@@ -274,10 +285,19 @@ mod tests {
     }
 
     #[test]
+    fn run_whose_time_is_over_does_not_say_that_it_is_done() {
+        let dir = tempfile::tempdir().unwrap();
+        receipt(&dir).begin(1, identity(1)).unwrap();
+        let late = receipt(&dir).complete(1, identity(1), &Deadline::new(|| true));
+        assert!(matches!(late, Err(ReleaseError::TooLate)), "{late:?}");
+        assert_eq!(receipt(&dir).look(identity(1)).unwrap(), Begun::Again);
+    }
+
+    #[test]
     fn same_number_in_another_database_is_another_deployment() {
         let dir = tempfile::tempdir().unwrap();
         receipt(&dir).begin(1, identity(1)).unwrap();
-        receipt(&dir).complete(1, identity(1)).unwrap();
+        receipt(&dir).complete(1, identity(1), &never()).unwrap();
         let other = Identity {
             deployment: 1,
             born: 5,

@@ -2,6 +2,7 @@ use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -36,7 +37,11 @@ impl World {
     }
 
     fn open(&self) -> Releases {
-        Releases::open(&self.target()).unwrap()
+        self.open_until(Deadline::new(|| false))
+    }
+
+    fn open_until(&self, deadline: Deadline) -> Releases {
+        Releases::open(&self.target(), deadline).unwrap()
     }
 
     /// Ships and activates release after release, each with its number in `version`.
@@ -338,6 +343,76 @@ fn equal_fence_of_another_deployment_is_refused() {
     assert!(matches!(error, ReleaseError::StaleFence(newest) if newest == ticket(1)));
 }
 
+/// A deadline that passes once it was asked `times` times.
+fn deadline_after(times: usize) -> Deadline {
+    let asked = AtomicUsize::new(0);
+    Deadline::new(move || asked.fetch_add(1, Ordering::Relaxed) >= times)
+}
+
+/// Everything that a target says about which release is live.
+fn standing(world: &World) -> (PathBuf, Vec<String>, [String; 2]) {
+    let state = world.target().join(".slipway");
+    (
+        fs::read_link(world.target().join("current")).unwrap(),
+        names(&world.target().join("releases")),
+        ["fence", "activation"].map(|name| fs::read_to_string(state.join(name)).unwrap()),
+    )
+}
+
+#[test]
+fn run_whose_time_is_over_changes_nothing() {
+    let world = World::new();
+    world.deploy([1, 2]);
+    world
+        .open()
+        .ship(&ticket(3), &world.source(), None)
+        .unwrap();
+    let before = standing(&world);
+    // Its fence is newer than any: nobody was at the target since.
+    let late = world.open_until(deadline_after(0));
+    for (what, refused) in [
+        ("activate", late.activate(&ticket(3), 3).map(drop)),
+        ("stay", late.activate(&ticket(4), 2).map(drop)),
+        ("restore", late.restore(&ticket(3), 1)),
+        (
+            "ship",
+            late.ship(&ticket(4), &world.source(), None).map(drop),
+        ),
+        ("share", late.link_shared(&ticket(4), &[])),
+        ("prune", late.prune(&ticket(4), 1, &[]).map(drop)),
+    ] {
+        assert!(
+            matches!(refused, Err(ReleaseError::TooLate)),
+            "{what}: {refused:?}"
+        );
+    }
+    assert_eq!(standing(&world), before);
+    world.open().activate(&ticket(3), 3).unwrap();
+    assert_eq!(world.open().active().unwrap(), Some(3));
+}
+
+#[test]
+fn run_whose_time_ends_within_the_switch_does_not_switch() {
+    let world = World::new();
+    world.deploy([1, 2]);
+    world
+        .open()
+        .ship(&ticket(3), &world.source(), None)
+        .unwrap();
+    for refused in [
+        world
+            .open_until(deadline_after(1))
+            .activate(&ticket(3), 3)
+            .map(drop),
+        world.open_until(deadline_after(1)).restore(&ticket(3), 1),
+    ] {
+        assert!(matches!(refused, Err(ReleaseError::TooLate)), "{refused:?}");
+        assert_eq!(world.open().active().unwrap(), Some(2));
+    }
+    world.open().activate(&ticket(3), 3).unwrap();
+    assert_eq!(world.open().active().unwrap(), Some(3));
+}
+
 #[test]
 fn newer_ticket_shuts_out_the_older_one_before_it_switches_anything() {
     let world = World::new();
@@ -597,7 +672,10 @@ fn own_folder_that_is_a_link_is_refused() {
         let world = World::new();
         fs::create_dir(world.target()).unwrap();
         symlink(world.outside(), world.target().join(name)).unwrap();
-        assert!(Releases::open(&world.target()).is_err(), "{name}");
+        assert!(
+            Releases::open(&world.target(), Deadline::new(|| false)).is_err(),
+            "{name}"
+        );
         world.assert_outside_untouched();
     }
 }
@@ -610,7 +688,7 @@ fn switching_never_leaves_a_moment_without_a_release() {
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let mut reads = 0_u32;
-            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+            while !done.load(Ordering::Relaxed) {
                 assert!(["1", "2"].contains(&world.live_version().as_str()));
                 reads += 1;
             }
@@ -620,7 +698,7 @@ fn switching_never_leaves_a_moment_without_a_release() {
         for turn in 0..300 {
             releases.activate(&ticket(2), 1 + turn % 2).unwrap();
         }
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        done.store(true, Ordering::Relaxed);
         assert!(reader.join().unwrap() > 0);
     });
 }

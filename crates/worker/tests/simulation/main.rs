@@ -129,6 +129,11 @@ fn missing_fence_at_the_target_is_found() {
 }
 
 #[test]
+fn missing_deadline_at_the_target_is_found() {
+    is_found(Mutant::NoDeadline);
+}
+
+#[test]
 fn missing_guard_is_found() {
     is_found(Mutant::NoGuard);
 }

@@ -9,8 +9,10 @@ pub(crate) enum Mutant {
     OnlyBoot,
     /// Nobody takes back what a lost worker ran.
     NoReaper,
-    /// A target takes every release, from however old a run.
+    /// A target takes every release, from however old or late a run.
     NoTargetFence,
+    /// A target takes the release of a late run, if no newer one was there.
+    NoDeadline,
     /// What a worker started goes on when the worker is dead or frozen.
     NoGuard,
     /// Neither the target's slot nor the order of a target's deployments is checked by a claim.

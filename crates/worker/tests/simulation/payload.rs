@@ -159,8 +159,10 @@ impl Payload {
         }
         self.process.pass().await;
         world.dawdle(&self.process).await;
-        let Switch::Live { previous } = world.switch(&self.process, row, Some(row.id)) else {
-            return Err(failed(Code::StaleFence));
+        let previous = match world.switch(&self.process, (row, signals), Some(row.id)) {
+            Switch::Live { previous } => previous,
+            Switch::Stale => return Err(failed(Code::StaleFence)),
+            Switch::TooLate => return Err(Stop::Halted),
         };
         let after = world.dice.millis(0, 2500);
         let proven = self.spend(row, signals, child, after).await;
@@ -168,7 +170,7 @@ impl Payload {
             self.process.pass().await;
             let previous = previous.filter(|previous| *previous != row.id);
             if previous.is_some() && !signals.lost.is_cancelled() {
-                world.switch(&self.process, row, previous);
+                world.switch(&self.process, (row, signals), previous);
             }
         }
         proven

@@ -7,6 +7,7 @@ use slipway_core::{
     deployment::entity::deployment::Model,
     id::{DeploymentId, TargetId},
 };
+use slipway_worker::lease::Signals;
 use tokio::time::Instant;
 
 use crate::{mutants::Mutant, process::Process, world::World};
@@ -56,6 +57,7 @@ impl Child {
 pub(crate) enum Switch {
     Live { previous: Option<DeploymentId> },
     Stale,
+    TooLate,
 }
 
 impl World {
@@ -166,13 +168,19 @@ impl World {
         target.is_some_and(|target| target.active == Some(row.id))
     }
 
-    /// Makes a release live, as a target does: under its lock, and only for the newest ticket.
+    /// Makes a release live, as a target does: under its lock, only for the newest ticket, and only
+    /// for a run whose time is not over by production's own judgement.
     pub(crate) fn switch(
         &self,
         process: &Process,
-        row: &Model,
+        (row, signals): (&Model, &Signals),
         to: Option<DeploymentId>,
     ) -> Switch {
+        let lax = [Mutant::NoTargetFence, Mutant::NoDeadline];
+        if !lax.into_iter().any(|mutant| self.lacks(mutant)) && signals.give_up_if_late() {
+            self.count("late activations refused");
+            return Switch::TooLate;
+        }
         let mut state = self.state();
         let Some(target) = state.targets.get_mut(&row.target_id) else {
             return Switch::Stale;
@@ -189,11 +197,6 @@ impl World {
         target.ticket = Some(shown);
         let previous = target.active;
         target.active = to;
-        let own = target
-            .children
-            .iter()
-            .find(|child| child.fence == row.fence);
-        let in_time = own.is_some_and(|child| Instant::now() < child.deadline);
         let last = target.switches.last().copied();
         target.switches.push(shown);
         drop(state);
@@ -207,26 +210,32 @@ impl World {
                 row.target_id, row.id, row.fence
             ));
         }
+        // That mutant has to be found by the order of the releases.
+        if !self.lacks(Mutant::NoTargetFence) {
+            self.judge_right(row);
+        }
+        Switch::Live { previous }
+    }
+
+    /// Whoever switches has to have the deployment still, by the database's word.
+    fn judge_right(&self, row: &Model) {
         let cancelled = self.state().cancelled.get(&row.id).copied();
-        if let Some(at) = cancelled
-            && !in_time
-        {
-            // A worker that was frozen between the database's yes and the switch: nobody else has
-            // been at the target since.
-            self.count("late activations of what was cancelled");
-            self.note(
-                "late",
-                process.number(),
-                row.id.0,
-                at.elapsed().as_millis() as i64,
-            );
-        } else if let Some(at) = cancelled {
+        if let Some(at) = cancelled {
             let ago = at.elapsed().as_millis();
             self.violated(format!(
                 "deployment {} switched {ago} ms after it was cancelled",
                 row.id
             ));
         }
-        Switch::Live { previous }
+        let current = format!(
+            "SELECT 1 FROM deployments WHERE id = {} AND fence = {} AND status = 'running'",
+            row.id.0, row.fence
+        );
+        if self.sqlite.look(&current).is_empty() {
+            self.violated(format!(
+                "deployment {} switched under fence {}, which had been taken from it",
+                row.id, row.fence
+            ));
+        }
     }
 }

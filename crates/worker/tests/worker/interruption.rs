@@ -1,6 +1,6 @@
 //! Deployments that are cancelled, lost, handed back, or fall over.
 
-use std::{fs, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 use slipway_core::{
     db,
@@ -11,12 +11,13 @@ use slipway_core::{
     },
     ports::Authority,
 };
+use slipway_testkit::eventually;
 
 use crate::{
     faults::PanickingBus,
     look::reason,
     process::{is_gone, until_gone},
-    rig::{Rig, TARGET, guard_program},
+    rig::{DEADLINE, Rig, TARGET, guard_program},
 };
 
 /// A step that says that it has begun and with which process, and ends when the test wants it.
@@ -272,6 +273,49 @@ async fn older_run_cannot_switch_after_a_newer_one() {
     assert_eq!(rig.live_file("mark"), "new\n");
     let fence = rig.path(TARGET).join(".slipway/fence");
     assert_eq!(fs::read_to_string(fence).unwrap(), "2 1\n");
+}
+
+/// How often this process has a file open.
+fn times_open(path: &Path) -> usize {
+    let open = fs::read_dir("/proc/self/fd").unwrap();
+    open.filter(|entry| fs::read_link(entry.as_ref().unwrap().path()).is_ok_and(|to| to == path))
+        .count()
+}
+
+#[tokio::test]
+async fn run_that_is_lost_while_it_waits_for_its_target_does_not_switch() {
+    let rig = waiting_in("release", &[("QUEUE__LEASE_MS", "3000")]).await;
+    let id = rig.deploy().await;
+    let worker = rig.worker();
+    let runner = worker.runner.clone();
+    let run = tokio::spawn(async move { runner.run_once().await });
+    rig.until_exists("begun").await;
+    let path = rig.path(TARGET).join(".slipway/lock");
+    let path = path.canonicalize().unwrap();
+    let lock = fs::File::open(&path).unwrap();
+    lock.lock().unwrap();
+    fs::write(rig.path("go"), "").unwrap();
+    // It has asked the database for the last time, and stands before the target.
+    let is_open = async |times| {
+        eventually(DEADLINE, async || match times_open(&path) {
+            seen if seen == times => Ok(()),
+            seen => Err(seen),
+        })
+        .await;
+    };
+    is_open(2).await;
+    take_back(&rig, &rig.row(id).await).await;
+    run.await.unwrap();
+    let row = rig.row(id).await;
+    // Nobody newer was there: nothing but the lost lease tells the run to leave it.
+    lock.unlock().unwrap();
+    is_open(1).await;
+    assert_eq!(rig.current(), None);
+    assert_eq!(rig.row(id).await, row);
+    assert_eq!(
+        (row.status, row.attempt, row.interruptions),
+        (Status::Queued, 0, 1)
+    );
 }
 
 #[tokio::test]
