@@ -62,7 +62,7 @@ impl Ctx {
             tokens: db::together(&db, LOOK_UPS, |db, hashes: Vec<String>| async move {
                 find_tokens(db.reader(), &hashes).await
             }),
-            batches: Batches::new(&db),
+            batches: Batches::new(&db, &settings.queue),
             db,
             queue,
             bus,

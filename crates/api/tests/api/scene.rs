@@ -18,7 +18,7 @@ use slipway_core::{
             self, Guard,
             claim::{Claim, Claimant},
             log::Chunk,
-            read::Snapshot,
+            snapshot::Snapshot,
             step::{Plan, PlannedStep, RunKey, StepEnd},
         },
     },
@@ -145,7 +145,7 @@ impl Run {
             pipeline: "{}".to_owned(),
         };
         let conn = self.ctx.db.writer();
-        let kept = store::read::set_snapshot(conn, self.row.id, self.row.fence, snapshot).await;
+        let kept = store::snapshot::set_snapshot(conn, self.row.id, self.row.fence, snapshot).await;
         assert!(kept.unwrap());
         self.changed().await;
     }

@@ -3,21 +3,27 @@
 //! A busy process asks the database a few large questions instead of many small ones; a question
 //! that comes alone is asked alone and at once. Everything here is system-only.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use super::{
     brief::{self, Brief, Errand},
+    detail::situation,
+    queue_place::Situation,
     store::{
         ending::{self, Ending},
         log::{self, Chunk},
         scene::{self, Question, Scene},
+        snapshot::{Snapshot, set_snapshots},
         step::{self, Plan, StepEnd},
     },
 };
 use crate::{
     db::{self, Db},
     gather::{Gather, Limits},
-    id::StepId,
+    id::{DeploymentId, StepId},
+    settings,
 };
 
 /// How many look-ups share one query, and how many wait for theirs.
@@ -37,8 +43,12 @@ const WRITES: Limits = Limits {
 pub struct Batches {
     /// Where requests want to deploy.
     pub scenes: Gather<Question, Option<Scene>>,
+    /// What the places of queued deployments follow from.
+    pub situations: Gather<DeploymentId, Arc<Situation>>,
     /// What runs need to know.
     pub briefs: Gather<Errand, Option<Brief>>,
+    /// What runs found out about their commits; false for a run that was replaced.
+    pub snapshots: Gather<(DeploymentId, i64, Snapshot), bool>,
     /// What runs are going to do.
     pub plans: Gather<Plan, Vec<StepId>>,
     /// Steps that begin.
@@ -54,14 +64,31 @@ pub struct Batches {
 impl Batches {
     /// Those of a process with this database.
     #[must_use]
-    pub fn new(db: &Db) -> Self {
+    pub fn new(db: &Db, queue: &settings::Queue) -> Self {
         Self {
+            situations: {
+                let queue = queue.clone();
+                db::together(db, LOOK_UPS, move |db, queued: Vec<DeploymentId>| {
+                    let queue = queue.clone();
+                    async move {
+                        let seen = situation(&db, &queue, &queued).await?;
+                        Ok(vec![Arc::new(seen); queued.len()])
+                    }
+                })
+            },
             scenes: db::together(db, LOOK_UPS, |db, questions: Vec<Question>| async move {
                 scene::find(db.reader(), &questions).await
             }),
             briefs: db::together(db, LOOK_UPS, |db, errands: Vec<Errand>| async move {
                 brief::find(&db, &errands).await
             }),
+            snapshots: {
+                let db = db.clone();
+                Gather::new(WRITES, move |seen| {
+                    let db = db.clone();
+                    Box::pin(async move { set_snapshots(&db, seen).await })
+                })
+            },
             plans: db::together(db, WRITES, |db, plans: Vec<Plan>| async move {
                 step::plan(db.writer(), &plans).await
             }),

@@ -13,9 +13,10 @@ use super::{
 use crate::{
     account,
     ctx::Ctx,
+    db::Db,
     error::Result,
     id::{DeploymentId, ProjectId, TargetId, UserId},
-    lock, process, project, target,
+    lock, process, project, settings, target,
 };
 
 /// What a view shows of a deployment's project.
@@ -94,11 +95,7 @@ pub(super) async fn detail_of(
     target: TargetName,
 ) -> Result<Detail> {
     let conn = ctx.db.reader();
-    let situation = if row.status == Status::Queued {
-        situation(ctx, &[row.target_id]).await?
-    } else {
-        Situation::default()
-    };
+    let queue = queue_of(ctx, &row).await?;
     let requested_by = match row.requested_by {
         Some(user) => account::store::find_user(conn, user).await?,
         None => None,
@@ -109,7 +106,7 @@ pub(super) async fn detail_of(
     });
     Ok(Detail {
         steps: store::step::list(conn, row.id).await?,
-        queue: place(&row, &situation),
+        queue,
         row,
         project,
         target,
@@ -121,7 +118,8 @@ pub(super) async fn detail_of(
 pub(super) async fn details(ctx: &Ctx, rows: Vec<Model>) -> Result<Vec<Detail>> {
     let conn = ctx.db.reader();
     let queued = rows.iter().filter(|row| row.status == Status::Queued);
-    let situation = situation(ctx, &distinct(queued.map(|row| row.target_id))).await?;
+    let queued: Vec<DeploymentId> = queued.map(|row| row.id).collect();
+    let situation = situation(&ctx.db, &ctx.settings.queue, &queued).await?;
     let projects =
         project::store::find_many(conn, &distinct(rows.iter().map(|row| row.project_id))).await?;
     let targets =
@@ -160,21 +158,53 @@ pub(super) async fn details(ctx: &Ctx, rows: Vec<Model>) -> Result<Vec<Detail>> 
     Ok(details)
 }
 
-/// What the places of queued deployments of these targets follow from.
-pub(super) async fn situation(ctx: &Ctx, targets: &[TargetId]) -> Result<Situation> {
-    if targets.is_empty() {
-        return Ok(Situation::default());
-    }
-    let conn = ctx.db.reader();
-    let queue = &ctx.settings.queue;
-    Ok(Situation {
-        lines: store::read::lines(conn, targets).await?,
-        locks: lock::store::active(conn).await?,
-        now_us: Utc::now().timestamp_micros(),
-        running: store::read::running(conn).await?,
-        max_running: queue.max_running,
-        capacity: process::store::capacity(conn, queue.lease()).await?,
+/// Completes a row that was inserted just now, which has no steps yet.
+pub(super) async fn detail_of_new(
+    ctx: &Ctx,
+    row: Model,
+    project: ProjectName,
+    target: TargetName,
+    requested_by: Requester,
+) -> Result<Detail> {
+    Ok(Detail {
+        steps: Vec::new(),
+        queue: queue_of(ctx, &row).await?,
+        row,
+        project,
+        target,
+        requested_by: Some(requested_by),
     })
+}
+
+async fn queue_of(ctx: &Ctx, row: &Model) -> Result<Option<QueuePlace>> {
+    if row.status != Status::Queued {
+        return Ok(None);
+    }
+    let situation = ctx.batches.situations.ask(row.id).await?;
+    Ok(place(row, &situation))
+}
+
+/// What the places of these queued deployments follow from.
+pub(super) async fn situation(
+    db: &Db,
+    queue: &settings::Queue,
+    queued: &[DeploymentId],
+) -> Result<Situation> {
+    let conn = db.reader();
+    let mut situation = Situation {
+        ahead: store::read::ahead(conn, queued).await?,
+        now_us: Utc::now().timestamp_micros(),
+        max_running: queue.max_running,
+        ..Situation::default()
+    };
+    if situation.ahead.iter().any(|ahead| ahead.locks > 0) {
+        situation.locks = lock::store::active(conn).await?;
+    }
+    if situation.is_anybody_next() {
+        situation.running = store::read::running(conn).await?;
+        situation.capacity = process::store::capacity(conn, queue.lease()).await?;
+    }
+    Ok(situation)
 }
 
 fn distinct<T: Ord>(ids: impl Iterator<Item = T>) -> Vec<T> {

@@ -4,7 +4,7 @@
 use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
 
-use super::{entity::deployment::Model, status::Status, store::read::InLine};
+use super::{entity::deployment::Model, status::Status, store::read::Ahead};
 use crate::{lock::covering::Locks, process::store::Capacity};
 
 /// Why a queued deployment does not run yet.
@@ -54,8 +54,8 @@ pub struct QueuePlace {
 /// What the places of queued deployments follow from.
 #[derive(Clone, Debug, Default)]
 pub struct Situation {
-    /// Everything queued or running on the targets in question, in the order of the queue.
-    pub lines: Vec<InLine>,
+    /// What is before the deployments in question.
+    pub ahead: Vec<Ahead>,
     /// The locks that hold now.
     pub locks: Locks,
     /// The time that `not_before` is compared with.
@@ -74,19 +74,10 @@ pub fn place(row: &Model, situation: &Situation) -> Option<QueuePlace> {
     if row.status != Status::Queued {
         return None;
     }
-    let line = situation
-        .lines
-        .iter()
-        .filter(|other| other.target_id == row.target_id);
-    let (mut ahead, mut running, mut before) = (0, None, None);
-    for other in line {
-        if other.status == Status::Running {
-            running = Some(other.id);
-        } else if other.id < row.id {
-            ahead += 1;
-            before = Some(other.id);
-        }
-    }
+    let ahead = situation.ahead.iter().find(|ahead| ahead.id == row.id);
+    let (queued, before, running) = ahead.map_or((0, None, None), |ahead| {
+        (ahead.queued.unsigned_abs(), ahead.before, ahead.running)
+    });
     let (waiting_for, waiting_text) =
         if let Some(lock) = situation.locks.over(row.project_id, row.target_id) {
             (WaitingFor::Lock, lock.sentence())
@@ -102,7 +93,7 @@ pub fn place(row: &Model, situation: &Situation) -> Option<QueuePlace> {
             situation.place_for_one_more()
         };
     Some(QueuePlace {
-        position: ahead + 1,
+        position: queued + 1,
         waiting_for,
         waiting_text,
     })
@@ -115,6 +106,13 @@ fn back_off(not_before: i64) -> String {
 }
 
 impl Situation {
+    /// Whether anything in it depends on how many run, and on the workers.
+    #[must_use]
+    pub fn is_anybody_next(&self) -> bool {
+        let is_next = |ahead: &Ahead| ahead.before.is_none() && ahead.running.is_none();
+        self.ahead.iter().any(is_next)
+    }
+
     /// What the next deployment of a free target waits for.
     fn place_for_one_more(&self) -> (WaitingFor, String) {
         let Capacity { workers, places } = self.capacity;

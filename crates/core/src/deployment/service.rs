@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 pub use super::detail::Detail;
 use super::{
     admission::{Admitted, Idempotency, NewDeployment},
-    detail::{ProjectName, TargetName, detail_of, details},
+    detail::{ProjectName, Requester, TargetName, detail_of, detail_of_new, details},
     entity::deployment::Model,
     line::LogLine,
     status::{Status, Transition},
@@ -100,7 +100,15 @@ pub async fn request(
         slug: target_slug,
         holder_id: scene.holder_id,
     };
-    let detail = detail_of(ctx, admitted.row, project, target).await;
+    let detail = if admitted.is_new {
+        let requested_by = Requester {
+            id: actor.user,
+            name: actor.name.clone(),
+        };
+        detail_of_new(ctx, admitted.row, project, target, requested_by).await
+    } else {
+        detail_of(ctx, admitted.row, project, target).await
+    };
     fail::point("admission.before_answer");
     detail
 }

@@ -158,13 +158,13 @@ async fn a_value_that_does_not_fit_is_refused(rig: Rig) {
     let site = rig.site("long").await;
     let id = rig.deploy(&site).await;
     let row = rig.claim(id).await;
-    let snapshot = slipway_core::deployment::store::read::Snapshot {
+    let snapshot = slipway_core::deployment::store::snapshot::Snapshot {
         commit_id: None,
         commit_subject: Some("ä".repeat(400)),
         commit_author: Some("b".repeat(400)),
         pipeline: "{}".repeat(100_000),
     };
-    let written = slipway_core::deployment::store::read::set_snapshot(
+    let written = slipway_core::deployment::store::snapshot::set_snapshot(
         rig.ctx.db.writer(),
         id,
         row.fence,

@@ -19,7 +19,6 @@ use slipway_core::{
         store::{
             claim::{Claim, Claimant, claim},
             open::{OpenRow, open_rows},
-            read::lines,
         },
     },
     error::Error,
@@ -157,9 +156,13 @@ async fn run_once(ctx: &Ctx, id: DeploymentId, runs: &Runs, turn: u64) {
         return;
     };
     runs.lock().unwrap().push((*row).clone());
-    let line = lines(ctx.db.writer(), &[row.target_id]).await.unwrap();
-    let running = line.iter().filter(|other| other.status == Status::Running);
-    assert!(running.count() <= 1, "{line:?}");
+    let open = open_rows(ctx.db.writer(), DeploymentId(0), 1000).await;
+    let running = open
+        .unwrap()
+        .into_iter()
+        .filter(|other| other.target_id == row.target_id && other.status == Status::Running);
+    let running: Vec<OpenRow> = running.collect();
+    assert!(running.len() <= 1, "{running:?}");
     if lease.is_zero() {
         return;
     }

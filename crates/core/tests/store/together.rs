@@ -12,6 +12,7 @@ use slipway_core::{
             claim::{Claim, Claimant, claim_all},
             ending::{Ending, succeed_all},
             log::{Chunk, append_all, last_lines, read_after},
+            snapshot::{Snapshot, set_snapshots},
             step::{Plan, PlannedStep, RunKey, StepEnd, begin, end, plan},
         },
     },
@@ -33,6 +34,7 @@ on_both! {
     chunks_stored_together_are_kept_apart,
     plans_made_together_keep_their_order,
     runs_that_begin_together_learn_their_own,
+    what_runs_found_out_together_is_kept_apart,
 }
 
 /// Deployments of as many targets of one project.
@@ -313,4 +315,39 @@ async fn runs_that_begin_together_learn_their_own(rig: Rig) {
         seen,
         expected.map(|(slug, value)| (slug.to_owned(), value.to_owned()))
     );
+}
+
+async fn what_runs_found_out_together_is_kept_apart(rig: Rig) {
+    let site = rig.site("web").await;
+    let ids = many(&rig, &site, 3).await;
+    let rows = taken(&rig, &ids).await;
+    let found = |text: &str| Snapshot {
+        commit_id: None,
+        commit_subject: None,
+        commit_author: None,
+        pipeline: text.to_owned(),
+    };
+    let seen = |texts: [&str; 3]| {
+        let each = rows.iter().zip(texts);
+        each.map(|(row, text)| (row.id, row.fence, found(text)))
+            .collect()
+    };
+    let record = async |texts| {
+        let written = set_snapshots(&rig.ctx.db, seen(texts)).await;
+        let written: Vec<bool> = written.into_iter().map(Result::unwrap).collect();
+        let mut stored = Vec::new();
+        for id in &ids {
+            stored.push(rig.row(*id).await.pipeline.unwrap_or_default());
+        }
+        (written, stored)
+    };
+    let (written, stored) = record(["same", "same", "same"]).await;
+    assert_eq!(written, [true, true, true]);
+    assert_eq!(stored, ["same", "same", "same"]);
+    let (_, stored) = record(["one", "two", "one"]).await;
+    assert_eq!(stored, ["one", "two", "one"]);
+    rig.finish(&rows[1], RunEnd::HandedBack).await;
+    let (written, stored) = record(["late", "late", "late"]).await;
+    assert_eq!(written, [true, false, true]);
+    assert_eq!(stored, ["late", "two", "late"]);
 }

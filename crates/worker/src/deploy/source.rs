@@ -3,11 +3,7 @@
 use std::path::PathBuf;
 
 use slipway_core::{
-    deployment::{
-        reason::Code,
-        run::Assignment,
-        store::read::{Snapshot, set_snapshot},
-    },
+    deployment::{reason::Code, run::Assignment, store::snapshot::Snapshot},
     ports::Event,
 };
 
@@ -96,7 +92,10 @@ async fn record(
     snapshot: &Snapshot,
 ) -> Result<(), Stop> {
     let (ctx, row) = (&shop.ctx, &assignment.row);
-    let written = || set_snapshot(ctx.db.writer(), row.id, row.fence, snapshot.clone());
+    let written = || {
+        let seen = (row.id, row.fence, snapshot.clone());
+        ctx.batches.snapshots.ask(seen)
+    };
     if !persist(ctx.settings.queue.lease(), &signals.lost, written).await? {
         return Err(Stop::Halted);
     }

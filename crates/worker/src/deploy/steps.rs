@@ -116,15 +116,14 @@ impl<'a> Steps<'a> {
             Err(Stop::Failed(_)) => StepStatus::Failed,
             Err(Stop::Halted) => StepStatus::Cancelled,
         };
-        self.end(
-            id,
-            StepEnd {
-                status,
-                exit_code: None,
-                signal: None,
-            },
-        )
-        .await?;
+        let end = StepEnd {
+            status,
+            exit_code: None,
+            signal: None,
+        };
+        // What it printed and how it ended are stored side by side; the run ends after both.
+        let ((), ended) = tokio::join!(self.journal.end_step(), self.end(id, end));
+        ended?;
         outcome
     }
 
@@ -217,8 +216,8 @@ impl<'a> Steps<'a> {
                 return Err(Stop::failed(Code::PipelineInvalid, text));
             }
         }
-        self.begin(id).await?;
-        let mut sink = self.journal.begin_step(id).await;
+        let (begun, mut sink) = tokio::join!(self.begin(id), self.journal.begin_step(id));
+        begun?;
         let base = &self.shop.base_environment;
         let command =
             environment::command(step, self.assignment, base, place.source, place.release)
@@ -232,8 +231,9 @@ impl<'a> Steps<'a> {
         if outcome == Outcome::Exited(0) && self.is_through() {
             self.complete().await?;
         }
-        self.journal.end_step().await;
-        self.end(id, step_end(&outcome)).await?;
+        let end = step_end(&outcome);
+        let ((), ended) = tokio::join!(self.journal.end_step(), self.end(id, end));
+        ended?;
         verdict(step, outcome)
     }
 

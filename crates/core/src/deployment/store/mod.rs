@@ -13,6 +13,7 @@ pub mod open;
 pub mod read;
 pub mod release;
 pub mod scene;
+pub mod snapshot;
 pub mod step;
 mod take;
 

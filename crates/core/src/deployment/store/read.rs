@@ -2,17 +2,20 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _,
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, FromQueryResult,
+    PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    sea_query::{Expr, Query, SelectStatement, SimpleExpr},
 };
 
 use crate::{
+    db::padded,
     deployment::{
         entity::deployment::{Column, Entity, Model},
         status::Status,
     },
     error::Result,
     id::{DeploymentId, ProjectId, TargetId},
+    lock,
 };
 
 /// One deployment.
@@ -127,34 +130,73 @@ pub async fn waiting(conn: &impl ConnectionTrait) -> Result<u64> {
         .await?)
 }
 
-/// A queued or running deployment of a target, for places in the line.
-#[derive(Clone, Debug, sea_orm::FromQueryResult)]
-pub struct InLine {
+/// What is before a deployment in its target's line.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct Ahead {
     /// The deployment.
     pub id: DeploymentId,
-    /// Its target.
-    pub target_id: TargetId,
-    /// Queued or running.
-    pub status: Status,
+    /// How many are queued before it.
+    pub queued: i64,
+    /// The last of these.
+    pub before: Option<DeploymentId>,
+    /// The one that runs on the target.
+    pub running: Option<DeploymentId>,
+    /// How many locks there are on anything.
+    pub locks: i64,
 }
 
-/// Everything queued or running on these targets, in the order of the queue.
+/// What is before each of these in its target's line; an index answers it, whatever the line's
+/// length.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn lines(conn: &impl ConnectionTrait, targets: &[TargetId]) -> Result<Vec<InLine>> {
-    if targets.is_empty() {
+pub async fn ahead(conn: &impl ConnectionTrait, ids: &[DeploymentId]) -> Result<Vec<Ahead>> {
+    if ids.is_empty() {
         return Ok(Vec::new());
     }
-    Ok(Entity::find()
-        .select_only()
-        .columns([Column::Id, Column::TargetId, Column::Status])
-        .filter(Column::TargetId.is_in(targets.iter().copied()))
-        .filter(Column::Status.is_in([Status::Queued, Status::Running]))
-        .order_by_asc(Column::Id)
-        .into_model::<InLine>()
-        .all(conn)
-        .await?)
+    let older = |status: Status| {
+        let mut line = in_line(status);
+        line.and_where(Expr::col(("other", Column::Id)).lt(Expr::col(("own", Column::Id))));
+        line
+    };
+    let other = || Expr::col(("other", Column::Id));
+    let query = Query::select()
+        .column(("own", Column::Id))
+        .expr_as(
+            nested(older(Status::Queued).expr(other().count())),
+            "queued",
+        )
+        .expr_as(nested(older(Status::Queued).expr(other().max())), "before")
+        .expr_as(
+            nested(in_line(Status::Running).expr(other().min())),
+            "running",
+        )
+        .expr_as(
+            nested(
+                Query::select()
+                    .expr(Expr::col(lock::entity::Column::Id).count())
+                    .from(lock::entity::Entity),
+            ),
+            "locks",
+        )
+        .from_as(Entity, "own")
+        .and_where(Expr::col(("own", Column::Id)).is_in(padded(ids.to_vec())))
+        .to_owned();
+    let statement = conn.get_database_backend().build(&query);
+    Ok(Ahead::find_by_statement(statement).all(conn).await?)
+}
+
+/// The deployments of the same target in a state.
+fn in_line(status: Status) -> SelectStatement {
+    Query::select()
+        .from_as(Entity, "other")
+        .and_where(Expr::col(("other", Column::TargetId)).equals(("own", Column::TargetId)))
+        .and_where(Expr::col(("other", Column::Status)).eq(status))
+        .to_owned()
+}
+
+fn nested(query: &SelectStatement) -> SimpleExpr {
+    SimpleExpr::SubQuery(None, Box::new(query.clone().into()))
 }
 
 /// How many queued or running deployments a project, or one of its targets, has.
@@ -173,49 +215,6 @@ pub async fn count_open(
         query = query.filter(Column::TargetId.eq(target));
     }
     Ok(query.count(conn).await?)
-}
-
-/// Records what a run found out about the commit, and the pipeline that it follows.
-///
-/// # Errors
-/// When the database fails.
-pub async fn set_snapshot(
-    conn: &impl ConnectionTrait,
-    id: DeploymentId,
-    fence: i64,
-    snapshot: Snapshot,
-) -> Result<bool> {
-    use sea_orm::ActiveValue::Set;
-    // Whatever a commit says about itself has to fit its column.
-    let fitting = |text: String| text.chars().take(255).collect::<String>();
-    let values = crate::deployment::entity::deployment::ActiveModel {
-        commit_id: Set(snapshot.commit_id),
-        commit_subject: Set(snapshot.commit_subject.map(fitting)),
-        commit_author: Set(snapshot.commit_author.map(fitting)),
-        pipeline: Set(Some(snapshot.pipeline)),
-        ..crate::deployment::entity::deployment::ActiveModel::default()
-    };
-    let updated = Entity::update_many()
-        .set(values)
-        .filter(Column::Id.eq(id))
-        .filter(Column::Fence.eq(fence))
-        .filter(Column::Status.eq(Status::Running))
-        .exec(conn)
-        .await?;
-    Ok(updated.rows_affected == 1)
-}
-
-/// What a deployment was made of.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    /// The exact commit.
-    pub commit_id: Option<String>,
-    /// The first line of its message.
-    pub commit_subject: Option<String>,
-    /// Who wrote it.
-    pub commit_author: Option<String>,
-    /// The pipeline as JSON.
-    pub pipeline: String,
 }
 
 /// The newest deployment before this one that went live on the same target.

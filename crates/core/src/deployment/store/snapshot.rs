@@ -1,0 +1,83 @@
+//! What deployments were made of: their commits and the pipelines that they followed.
+
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _,
+    QueryFilter as _,
+};
+
+use crate::{
+    db::{Db, is_one_of, padded},
+    deployment::{
+        entity::deployment::{ActiveModel, Column, Entity},
+        status::Status,
+    },
+    error::Result,
+    id::DeploymentId,
+};
+
+/// What a deployment was made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The exact commit.
+    pub commit_id: Option<String>,
+    /// The first line of its message.
+    pub commit_subject: Option<String>,
+    /// Who wrote it.
+    pub commit_author: Option<String>,
+    /// The pipeline as JSON.
+    pub pipeline: String,
+}
+
+/// Records what a run found out, while it is the current one; false when it was replaced.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_snapshot(
+    conn: &impl ConnectionTrait,
+    id: DeploymentId,
+    fence: i64,
+    snapshot: Snapshot,
+) -> Result<bool> {
+    let run = is_one_of((Column::Id, Column::Fence), vec![(id, fence)]);
+    Ok(write(conn, run, snapshot).await? == 1)
+}
+
+/// The same for many runs, in order. Those that found out the same share a statement.
+pub async fn set_snapshots(db: &Db, seen: Vec<(DeploymentId, i64, Snapshot)>) -> Vec<Result<bool>> {
+    if let [(.., first), others @ ..] = seen.as_slice()
+        && !others.is_empty()
+        && others.iter().all(|(.., other)| other == first)
+    {
+        let runs = seen.iter().map(|(id, fence, _)| (*id, *fence)).collect();
+        let runs = is_one_of((Column::Id, Column::Fence), padded(runs));
+        let written = write(db.writer(), runs, first.clone()).await;
+        if written.is_ok_and(|written| written == seen.len() as u64) {
+            return seen.iter().map(|_| Ok(true)).collect();
+        }
+    }
+    let mut outcomes = Vec::with_capacity(seen.len());
+    for (id, fence, snapshot) in seen {
+        outcomes.push(set_snapshot(db.writer(), id, fence, snapshot).await);
+    }
+    outcomes
+}
+
+/// Answers how many were the current ones.
+async fn write(conn: &impl ConnectionTrait, runs: Condition, snapshot: Snapshot) -> Result<u64> {
+    // Whatever a commit says about itself has to fit its column.
+    let fitting = |text: String| text.chars().take(255).collect::<String>();
+    let values = ActiveModel {
+        commit_id: Set(snapshot.commit_id),
+        commit_subject: Set(snapshot.commit_subject.map(fitting)),
+        commit_author: Set(snapshot.commit_author.map(fitting)),
+        pipeline: Set(Some(snapshot.pipeline)),
+        ..ActiveModel::default()
+    };
+    let updated = Entity::update_many()
+        .set(values)
+        .filter(runs)
+        .filter(Column::Status.eq(Status::Running))
+        .exec(conn)
+        .await?;
+    Ok(updated.rows_affected)
+}
