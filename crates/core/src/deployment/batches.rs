@@ -71,8 +71,8 @@ impl Batches {
                 db::together(db, LOOK_UPS, move |db, queued: Vec<DeploymentId>| {
                     let queue = queue.clone();
                     async move {
-                        let seen = situation(&db, &queue, &queued).await?;
-                        Ok(vec![Arc::new(seen); queued.len()])
+                        let seen = Arc::new(situation(&db, &queue, &queued).await?);
+                        Ok(queued.iter().map(|_| Arc::clone(&seen)).collect())
                     }
                 })
             },
