@@ -175,7 +175,11 @@ impl Keeper {
             signals: signals.clone(),
         };
         let mut all = self.lock();
-        all.insert(id, held);
+        // This worker had it before, was too slow, and has got it again: the run of then is over,
+        // though nobody renews its lease any more and so nobody would tell it.
+        if let Some(former) = all.insert(id, held) {
+            former.signals.lost.cancel();
+        }
         let mut early = self.early();
         if let Some(at) = early.iter().position(|other| *other == id) {
             early.remove(at);
@@ -406,6 +410,20 @@ mod tests {
         let lease = keeper.keep(ID, token("new"), Instant::now());
         keeper.take_in(&[(ID, token("old"))], &[], Instant::now());
         assert!(!lease.signals.lost.is_cancelled());
+    }
+
+    #[test]
+    fn run_whose_deployment_came_back_to_the_same_worker_is_lost() {
+        let keeper = keeper();
+        let former = keeper.keep(ID, token("old"), Instant::now());
+        let current = keeper.keep(ID, token("new"), Instant::now());
+        assert!(former.signals.lost.is_cancelled());
+        drop(former);
+        assert!(!current.signals.lost.is_cancelled());
+        assert!(
+            keeper.renewed(ID).is_some(),
+            "the newer lease is still kept"
+        );
     }
 
     #[test]

@@ -77,6 +77,10 @@ impl Work for Payload {
         } else {
             duration(world)
         };
+        // No command starts for a run that is known to be lost.
+        if signals.lost.is_cancelled() {
+            return None;
+        }
         let deadline = self.deadline(&row)?;
         let child = world.begin_child(&self.process, &row, deadline, work)?;
         let outcome = self.carry_out(&row, signals, child, (work, resumed)).await;

@@ -111,7 +111,7 @@ async fn a_deployment_is_followed_live_from_the_button_to_its_end() {
     with_chromium(Look::default(), async |page| {
         open(page, &app, "/projects/web").await;
         fill(page, "#note-production", "from the browser").await;
-        press(page, ".deploy button").await;
+        press(page, "form[action$='/deploy'] button").await;
         at(page, "/deployments/1").await;
         reads(page, "#overview .badge", "Queued").await;
         assert!(
@@ -302,7 +302,7 @@ async fn everything_but_live_tailing_works_without_javascript() {
         page.goto(probe).await.unwrap();
         assert_eq!(text(page, "body").await, "off", "the browser runs scripts");
         open(page, &app, "/projects/web").await;
-        press(page, ".deploy button").await;
+        press(page, "form[action$='/deploy'] button").await;
         at(page, "/deployments/1").await;
         reads(page, "#overview .badge", "Queued").await;
         reads(page, "#log-empty", "No output yet.").await;
