@@ -17,6 +17,7 @@ mod mariadb;
 mod poll;
 mod process;
 mod redis;
+mod server;
 mod services;
 mod sshd;
 

@@ -6,26 +6,25 @@ use std::{
     fs,
     io::Read as _,
     net::TcpStream,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 
 use tempfile::TempDir;
 
-use crate::{poll::eventually_blocking, services::free_port};
+use crate::server::Server;
 
 const START_DEADLINE: Duration = Duration::from_secs(60);
-const START_ATTEMPTS: u32 = 5;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 const USER: &str = "slipway";
 
 /// A private MariaDB on loopback with one empty database, ended when it is dropped.
 #[derive(Debug)]
 pub struct MariadbServer {
+    // Before the folder, so that the server ends before its files go.
+    server: Server,
     folder: TempDir,
     password: String,
-    port: u16,
-    child: Option<Child>,
 }
 
 impl MariadbServer {
@@ -43,26 +42,21 @@ impl MariadbServer {
         let folder = tempfile::tempdir().expect("there is room for a temporary folder");
         let mut bytes = [0_u8; 16];
         getrandom::fill(&mut bytes).expect("the system gives random bytes");
-        let mut server = Self {
+        let password = hex::encode(bytes);
+        prepare(&folder, &password);
+        let started = Server::start(START_DEADLINE, greets, |port| command(&folder, port));
+        let server = started.unwrap_or_else(|| panic!("mariadbd did not start: {}", log(&folder)));
+        Self {
+            server,
             folder,
-            password: hex::encode(bytes),
-            port: 0,
-            child: None,
-        };
-        server.prepare();
-        for _ in 0..START_ATTEMPTS {
-            server.port = free_port();
-            if server.launch() {
-                return server;
-            }
+            password,
         }
-        panic!("mariadbd did not start: {}", server.log());
     }
 
     /// The port it listens on; the same after a restart.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.server.port()
     }
 
     /// The password of its account.
@@ -73,10 +67,7 @@ impl MariadbServer {
 
     /// Kills the server, as a crash would.
     pub fn stop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().expect("an owned process can be killed");
-            child.wait().expect("a killed process ends");
-        }
+        self.server.stop();
     }
 
     /// Starts it again on the same port, with what was committed.
@@ -84,92 +75,64 @@ impl MariadbServer {
     /// # Panics
     /// When it does not start.
     pub fn restart(&mut self) {
-        self.stop();
-        let port = self.port;
-        eventually_blocking(START_DEADLINE, || self.launch().then_some(()).ok_or(port));
-    }
-
-    fn prepare(&self) {
-        let me = rustix::process::geteuid().is_root();
-        let user = if me { "root".to_owned() } else { whoami() };
-        let output = Command::new("mariadb-install-db")
-            .arg("--no-defaults")
-            .arg(format!("--datadir={}", self.path("data")))
-            .args([format!("--user={user}"), "--skip-test-db".to_owned()])
-            .args(["--auth-root-authentication-method=socket"])
-            .arg(format!("--auth-root-socket-user={user}"))
-            .stdin(Stdio::null())
-            .output()
-            .expect("mariadb-server is installed");
-        assert!(output.status.success(), "mariadb-install-db: {output:?}");
-        let (name, password) = (Self::DATABASE, &self.password);
-        let account = format!("'{USER}'@'127.0.0.1'");
-        // The server's default compares text without case; Slipway's names and keys are exact.
-        let statements = [
-            format!(
-                "CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;"
-            ),
-            format!("CREATE OR REPLACE USER {account} IDENTIFIED BY '{password}';"),
-            format!("GRANT ALL ON *.* TO {account} WITH GRANT OPTION;"),
-        ];
-        fs::write(self.path("init.sql"), statements.join("\n") + "\n")
-            .expect("the folder takes files");
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).display().to_string()
-    }
-
-    /// Whether the server came up; `false` when it ended instead, as it does on a taken port.
-    fn launch(&mut self) -> bool {
-        let user = rustix::process::geteuid()
-            .is_root()
-            .then_some("--user=root");
-        let mut child = Command::new("mariadbd")
-            .arg("--no-defaults")
-            .args(user)
-            .arg(format!("--datadir={}", self.path("data")))
-            .arg(format!("--socket={}", self.path("socket")))
-            .arg(format!("--pid-file={}", self.path("pid")))
-            .arg(format!("--init-file={}", self.path("init.sql")))
-            .arg(format!("--log-error={}", self.path("log")))
-            .arg(format!("--port={}", self.port))
-            .args(["--bind-address=127.0.0.1", "--skip-name-resolve"])
-            // Written at each commit, so that a killed server loses nothing, but not forced to disk.
-            .args(["--innodb-flush-log-at-trx-commit=2"])
-            .args(["--character-set-server=utf8mb4", "--max-connections=500"])
-            .args(["--innodb-buffer-pool-size=256M"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("mariadb-server is installed");
-        let up = eventually_blocking(START_DEADLINE, || {
-            let ended = child.try_wait().expect("an owned process can be asked");
-            if ended.is_some() {
-                return Ok(false);
-            }
-            if greets(self.port) {
-                Ok(true)
-            } else {
-                Err("mariadbd does not answer")
-            }
-        });
-        if up {
-            self.child = Some(child);
-        }
-        up
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.path("log")).unwrap_or_default()
+        let folder = &self.folder;
+        self.server.restart(|port| command(folder, port));
     }
 }
 
-impl Drop for MariadbServer {
-    fn drop(&mut self) {
-        self.stop();
-    }
+fn prepare(folder: &TempDir, password: &str) {
+    let me = rustix::process::geteuid().is_root();
+    let user = if me { "root".to_owned() } else { whoami() };
+    let output = Command::new("mariadb-install-db")
+        .arg("--no-defaults")
+        .arg(format!("--datadir={}", path(folder, "data")))
+        .args([format!("--user={user}"), "--skip-test-db".to_owned()])
+        .args(["--auth-root-authentication-method=socket"])
+        .arg(format!("--auth-root-socket-user={user}"))
+        .stdin(Stdio::null())
+        .output()
+        .expect("mariadb-server is installed");
+    assert!(output.status.success(), "mariadb-install-db: {output:?}");
+    let name = MariadbServer::DATABASE;
+    let account = format!("'{USER}'@'127.0.0.1'");
+    // The server's default compares text without case; Slipway's names and keys are exact.
+    let statements = [
+        format!("CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;"),
+        format!("CREATE OR REPLACE USER {account} IDENTIFIED BY '{password}';"),
+        format!("GRANT ALL ON *.* TO {account} WITH GRANT OPTION;"),
+    ];
+    fs::write(path(folder, "init.sql"), statements.join("\n") + "\n")
+        .expect("the folder takes files");
+}
+
+fn path(folder: &TempDir, name: &str) -> String {
+    folder.path().join(name).display().to_string()
+}
+
+fn command(folder: &TempDir, port: u16) -> Command {
+    let user = rustix::process::geteuid()
+        .is_root()
+        .then_some("--user=root");
+    let mut command = Command::new("mariadbd");
+    command
+        .arg("--no-defaults")
+        .args(user)
+        .arg(format!("--datadir={}", path(folder, "data")))
+        .arg(format!("--socket={}", path(folder, "socket")))
+        .arg(format!("--pid-file={}", path(folder, "pid")))
+        .arg(format!("--init-file={}", path(folder, "init.sql")))
+        .arg(format!("--log-error={}", path(folder, "log")))
+        .arg(format!("--port={port}"))
+        .args(["--bind-address=127.0.0.1", "--skip-name-resolve"])
+        // Written at each commit, so that a killed server loses nothing, but not forced to disk.
+        .args(["--innodb-flush-log-at-trx-commit=2"])
+        .args(["--character-set-server=utf8mb4", "--max-connections=500"])
+        .args(["--innodb-buffer-pool-size=256M"]);
+    command
+}
+
+fn log(folder: &TempDir) -> String {
+    fs::read_to_string(path(folder, "log")).unwrap_or_default()
 }
 
 fn whoami() -> String {

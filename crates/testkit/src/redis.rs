@@ -5,26 +5,25 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    process::{Child, Command, Stdio},
+    process::Command,
     time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::{poll::eventually_blocking, services::free_port};
+use crate::server::Server;
 
 const START_DEADLINE: Duration = Duration::from_secs(20);
-const START_ATTEMPTS: u32 = 5;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A private Redis on loopback, without persistence, ended when it is dropped.
 #[derive(Debug)]
 pub struct RedisServer {
+    // Before the folder, so that the server ends before its files go.
+    server: Server,
     folder: TempDir,
     arguments: Vec<String>,
-    port: u16,
-    child: Option<Child>,
 }
 
 impl RedisServer {
@@ -44,43 +43,36 @@ impl RedisServer {
     #[must_use]
     pub fn start_with(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("there is room for a temporary folder");
-        let arguments = arguments
+        let arguments: Vec<String> = arguments
             .iter()
             .map(|&argument| argument.to_owned())
             .collect();
-        let mut server = Self {
+        let command = |port| command(&folder, &arguments, port);
+        let started = Server::start(START_DEADLINE, answers, command);
+        let server =
+            started.unwrap_or_else(|| panic!("redis-server did not start: {}", log(&folder)));
+        Self {
+            server,
             folder,
             arguments,
-            port: 0,
-            child: None,
-        };
-        for _ in 0..START_ATTEMPTS {
-            server.port = free_port();
-            if server.launch() {
-                return server;
-            }
         }
-        panic!("redis-server did not start: {}", server.log());
     }
 
     /// The port it listens on; the same after a restart.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.server.port()
     }
 
     /// Its address.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://127.0.0.1:{}", self.port())
     }
 
     /// Ends the server at once, as a crash would. Its data is gone.
     pub fn stop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().expect("an owned process can be killed");
-            child.wait().expect("a killed process ends");
-        }
+        self.server.stop();
     }
 
     /// Starts it again on the same port, empty; stops it first where it still runs.
@@ -88,10 +80,8 @@ impl RedisServer {
     /// # Panics
     /// When it does not start.
     pub fn restart(&mut self) {
-        self.stop();
-        let port = self.port;
-        // The port's former connections may take a moment to let go of it.
-        eventually_blocking(START_DEADLINE, || self.launch().then_some(()).ok_or(port));
+        let (folder, arguments) = (&self.folder, &self.arguments);
+        self.server.restart(|port| command(folder, arguments, port));
     }
 
     /// Stops it in its tracks: connections stay open, nothing is answered.
@@ -111,58 +101,25 @@ impl RedisServer {
     }
 
     fn signal(&self, signal: Signal) {
-        let child = self.child.as_ref().expect("the server runs");
-        kill_process(Pid::from_child(child), signal).expect("an owned process takes signals");
-    }
-
-    /// Whether the server came up; `false` when it ended instead, as it does on a taken port.
-    fn launch(&mut self) -> bool {
-        let mut child = Command::new("redis-server")
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
-            .args(["--daemonize", "no", "--save", "", "--appendonly", "no"])
-            .args([
-                "--maxmemory-policy",
-                "noeviction",
-                "--logfile",
-                "redis.log",
-                "--dir",
-            ])
-            .arg(self.folder.path())
-            .args(&self.arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed");
-        let up = eventually_blocking(START_DEADLINE, || {
-            if child
-                .try_wait()
-                .expect("an owned process can be asked")
-                .is_some()
-            {
-                return Ok(false);
-            }
-            if answers(self.port) {
-                Ok(true)
-            } else {
-                Err("redis-server does not answer")
-            }
-        });
-        if up {
-            self.child = Some(child);
-        }
-        up
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("redis.log")).unwrap_or_default()
+        kill_process(Pid::from_child(self.server.child()), signal)
+            .expect("an owned process takes signals");
     }
 }
 
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        self.stop();
-    }
+fn command(folder: &TempDir, arguments: &[String], port: u16) -> Command {
+    let mut command = Command::new("redis-server");
+    command
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(["--daemonize", "no", "--save", "", "--appendonly", "no"])
+        .args(["--maxmemory-policy", "noeviction"])
+        .args(["--logfile", "redis.log", "--dir"])
+        .arg(folder.path())
+        .args(arguments);
+    command
+}
+
+fn log(folder: &TempDir) -> String {
+    std::fs::read_to_string(folder.path().join("redis.log")).unwrap_or_default()
 }
 
 /// Whether something on this port speaks Redis; a demand for a password counts.
