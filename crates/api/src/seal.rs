@@ -49,11 +49,22 @@ impl Seal {
         format!("{id}-{}", self.proof(list, &id.to_string()))
     }
 
+    /// Where a list goes on: after the item that the cursor names, or from its beginning when none
+    /// is given.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when it is not a cursor of this list.
+    pub fn start(&self, list: &str, cursor: Option<&str>) -> Result<Option<i64>, Error> {
+        cursor
+            .map(|cursor| self.read_cursor(list, cursor))
+            .transpose()
+    }
+
     /// Reads a cursor of the same list back.
     ///
     /// # Errors
     /// [`Error::Invalid`] when it is not one of ours.
-    pub fn read_cursor(&self, list: &str, cursor: &str) -> Result<i64, Error> {
+    fn read_cursor(&self, list: &str, cursor: &str) -> Result<i64, Error> {
         let parsed = cursor
             .split_once('-')
             .filter(|(id, proof)| self.holds(list, id, proof))

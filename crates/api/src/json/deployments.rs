@@ -278,15 +278,12 @@ async fn list(
     let status = filter.status.as_deref().map(|name| {
         Status::from_name(name).ok_or_else(|| Error::invalid("status", "is not a state"))
     });
-    let before = filter
-        .cursor
-        .as_deref()
-        .map(|cursor| seal.read_cursor(LIST, cursor));
+    let before = seal.start(LIST, filter.cursor.as_deref());
     let input = ListInput {
         project: filter.project,
         target: filter.target,
         status: status.transpose()?,
-        before: before.transpose()?.map(DeploymentId),
+        before: before?.map(DeploymentId),
         limit: limit + 1,
     };
     let details = deployment::service::list(&ctx, &actor, &input).await?;

@@ -97,11 +97,7 @@ async fn list(
     page: Query<Page>,
 ) -> Result<HttpResponse, Problem> {
     let limit = limit(page.limit)?;
-    let after = page
-        .cursor
-        .as_deref()
-        .map(|cursor| seal.read_cursor(LIST, cursor))
-        .transpose()?;
+    let after = seal.start(LIST, page.cursor.as_deref())?;
     let after = ProjectId(after.unwrap_or_default());
     let rows = project::service::list(&ctx, &actor, after, limit + 1).await?;
     let cursor = (&**seal, LIST, |row: &Model| row.id.0);

@@ -158,11 +158,7 @@ async fn show(
     page: Query<Page>,
 ) -> Result<HttpResponse, Problem> {
     let limit = limit(page.limit)?;
-    let after = page
-        .cursor
-        .as_deref()
-        .map(|cursor| seal.read_cursor(LIST, cursor))
-        .transpose()?;
+    let after = seal.start(LIST, page.cursor.as_deref())?;
     let after = DeploymentId(after.unwrap_or_default());
     let summary = queue::summary(&ctx, &actor, db::now()).await?;
     let details = queue::items(&ctx, &actor, after, limit + 1).await?;

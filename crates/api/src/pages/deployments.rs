@@ -84,10 +84,7 @@ async fn list(
         Status::from_name(name).ok_or_else(|| Error::invalid("status", "is not a state"))
     });
     let status = status.transpose()?;
-    let before = filter.cursor.as_deref();
-    let before = before
-        .map(|cursor| seal.read_cursor(LIST, cursor))
-        .transpose()?;
+    let before = seal.start(LIST, filter.cursor.as_deref())?;
     let project = match &filter.project {
         Some(key) => {
             let view = Permission::ViewProject;

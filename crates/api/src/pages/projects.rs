@@ -65,10 +65,7 @@ async fn list(
     start: Query<Start>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let after = start.cursor.as_deref();
-    let after = after
-        .map(|cursor| seal.read_cursor(LIST, cursor))
-        .transpose()?;
+    let after = seal.start(LIST, start.cursor.as_deref())?;
     let from = ProjectId(after.unwrap_or_default());
     let mut rows = project::service::list(&ctx, &visitor.actor, from, PAGE as u64 + 1).await?;
     let is_more = rows.len() > PAGE;

@@ -151,11 +151,7 @@ async fn view(
     at: &Position,
 ) -> Result<(Summary, View), Problem> {
     let actor = &visitor.actor;
-    let after = at
-        .cursor
-        .as_deref()
-        .map(|cursor| seal.read_cursor(LIST, cursor))
-        .transpose()?;
+    let after = seal.start(LIST, at.cursor.as_deref())?;
     let now = db::now();
     let summary = queue::summary(ctx, actor, now).await?;
     let first = DeploymentId(after.unwrap_or_default());
