@@ -58,7 +58,7 @@ impl Ctx {
         settings: Settings,
     ) -> Self {
         Self {
-            admission: Admission::new(db.clone(), settings.queue.backlog_limit),
+            admission: Admission::new(&db, settings.queue.backlog_limit),
             tokens: db::together(&db, LOOK_UPS, |db, hashes: Vec<String>| async move {
                 find_tokens(db.reader(), &hashes).await
             }),

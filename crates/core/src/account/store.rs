@@ -10,6 +10,7 @@ use sea_orm::{
 use super::entity::{api_token, session, user};
 use crate::{
     access::SystemRole,
+    db::distinct,
     error::Result,
     id::{SessionId, TokenId, UserId},
 };
@@ -286,9 +287,6 @@ pub async fn find_tokens(
     conn: &impl ConnectionTrait,
     hashes: &[String],
 ) -> Result<Vec<Option<KnownToken>>> {
-    let mut distinct: Vec<&str> = hashes.iter().map(String::as_str).collect();
-    distinct.sort_unstable();
-    distinct.dedup();
     let mut query = Query::select();
     for name in ["id", "token_hash", "expires_at", "used_at", "user_id"] {
         query.column(("t", name));
@@ -300,7 +298,9 @@ pub async fn find_tokens(
     query
         .from_as(api_token::Entity, "t")
         .join_as(JoinType::InnerJoin, user::Entity, "u", owner)
-        .and_where(Expr::col(("t", "token_hash")).is_in(distinct));
+        .and_where(
+            Expr::col(("t", "token_hash")).is_in(distinct(hashes.iter().map(String::as_str))),
+        );
     let statement = conn.get_database_backend().build(&query);
     let found = KnownToken::find_by_statement(statement).all(conn).await?;
     let of_hash = |hash: &String| found.iter().find(|token| token.token_hash == *hash);

@@ -18,6 +18,15 @@ pub fn padded<T: Clone>(mut values: Vec<T>) -> Vec<T> {
     values
 }
 
+/// Each of these once, in order.
+#[must_use]
+pub fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut values: Vec<T> = values.collect();
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
 /// Whether two columns hold one of these pairs.
 #[must_use]
 pub fn is_one_of<C, A, B>(columns: (C, C), pairs: Vec<(A, B)>) -> Condition
@@ -45,11 +54,10 @@ where
     V: Send + 'static,
     F: Future<Output = Result<Vec<V>>> + Send + 'static,
 {
-    let db = db.clone();
-    Gather::new(limits, move |questions: Vec<K>| {
+    each_answered(db, limits, move |db, questions: Vec<K>| {
         let asked = questions.len();
-        let found = find(db.clone(), questions);
-        Box::pin(async move {
+        let found = find(db, questions);
+        async move {
             match found.await {
                 Ok(found) => found.into_iter().map(Ok).collect(),
                 Err(error) => {
@@ -57,7 +65,25 @@ where
                     (0..asked).map(|_| Err(failed())).collect()
                 }
             }
-        })
+        }
+    })
+}
+
+/// The same for questions of which some may fail and others not.
+#[must_use]
+pub fn each_answered<K, V, F>(
+    db: &Db,
+    limits: Limits,
+    answer: impl Fn(Db, Vec<K>) -> F + Send + Sync + 'static,
+) -> Gather<K, V>
+where
+    K: Send + 'static,
+    V: Send + 'static,
+    F: Future<Output = Vec<Result<V>>> + Send + 'static,
+{
+    let db = db.clone();
+    Gather::new(limits, move |questions| {
+        Box::pin(answer(db.clone(), questions))
     })
 }
 

@@ -114,11 +114,11 @@ pub struct Admission {
 impl Admission {
     /// A door to this database, which lets so many wait.
     #[must_use]
-    pub fn new(db: Db, limit: u32) -> Self {
+    pub fn new(db: &Db, limit: u32) -> Self {
         let backlog = Arc::new(Backlog::new(limit));
-        let requests = Gather::new(LIMITS, move |requests: Vec<NewDeployment>| {
-            let (db, backlog) = (db.clone(), Arc::clone(&backlog));
-            Box::pin(async move { decide_all(&db, &backlog, &requests).await })
+        let requests = db::each_answered(db, LIMITS, move |db, requests: Vec<_>| {
+            let backlog = Arc::clone(&backlog);
+            async move { decide_all(&db, &backlog, &requests).await }
         });
         Self { requests }
     }

@@ -57,7 +57,7 @@ pub struct Batches {
     pub ended: Gather<(StepId, StepEnd, DateTime<Utc>), ()>,
     /// Output; false when its run was replaced.
     pub chunks: Gather<Chunk, bool>,
-    /// Runs that succeeded; false when they were replaced, or somebody wants them cancelled.
+    /// Runs that succeeded; false for one that was replaced.
     pub endings: Gather<Ending, bool>,
 }
 
@@ -82,13 +82,9 @@ impl Batches {
             briefs: db::together(db, LOOK_UPS, |db, errands: Vec<Errand>| async move {
                 brief::find(&db, &errands).await
             }),
-            snapshots: {
-                let db = db.clone();
-                Gather::new(WRITES, move |seen| {
-                    let db = db.clone();
-                    Box::pin(async move { set_snapshots(&db, seen).await })
-                })
-            },
+            snapshots: db::each_answered(db, WRITES, |db, seen| async move {
+                set_snapshots(&db, seen).await
+            }),
             plans: db::together(db, WRITES, |db, plans: Vec<Plan>| async move {
                 step::plan(db.writer(), &plans).await
             }),
@@ -112,20 +108,12 @@ impl Batches {
                     Ok(vec![(); ends.len()])
                 },
             ),
-            chunks: {
-                let db = db.clone();
-                Gather::new(WRITES, move |chunks| {
-                    let db = db.clone();
-                    Box::pin(async move { log::append_all(&db, chunks).await })
-                })
-            },
-            endings: {
-                let db = db.clone();
-                Gather::new(WRITES, move |endings| {
-                    let db = db.clone();
-                    Box::pin(async move { ending::succeed_all(&db, endings).await })
-                })
-            },
+            chunks: db::each_answered(db, WRITES, |db, chunks| async move {
+                log::append_all(&db, chunks).await
+            }),
+            endings: db::each_answered(db, WRITES, |db, endings| async move {
+                ending::succeed_all(&db, endings).await
+            }),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::store::{self, log::last_lines};
 use crate::{
-    db::{Db, padded},
+    db::{Db, distinct, padded},
     error::Result,
     id::{DeploymentId, ProjectId, TargetId},
     project, target, variable, vault,
@@ -46,8 +46,8 @@ pub struct Brief {
 /// When the database fails.
 pub async fn find(db: &Db, errands: &[Errand]) -> Result<Vec<Option<Brief>>> {
     let conn = db.reader();
-    let ids = distinct(errands.iter().map(|errand| errand.project));
-    let places = distinct(errands.iter().map(|errand| errand.target));
+    let ids = padded(distinct(errands.iter().map(|errand| errand.project)));
+    let places = padded(distinct(errands.iter().map(|errand| errand.target)));
     let deployments: Vec<DeploymentId> = errands.iter().map(|errand| errand.deployment).collect();
     let (projects, targets, variables, secrets, lines) = tokio::try_join!(
         project::store::find_many(conn, &ids),
@@ -90,11 +90,4 @@ pub async fn find(db: &Db, errands: &[Errand]) -> Result<Vec<Option<Brief>>> {
         }));
     }
     Ok(briefs)
-}
-
-fn distinct<T: Ord + Clone>(ids: impl Iterator<Item = T>) -> Vec<T> {
-    let mut ids: Vec<T> = ids.collect();
-    ids.sort_unstable();
-    ids.dedup();
-    padded(ids)
 }

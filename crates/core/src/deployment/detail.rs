@@ -13,7 +13,7 @@ use super::{
 use crate::{
     account,
     ctx::Ctx,
-    db::Db,
+    db::{Db, distinct},
     error::Result,
     id::{DeploymentId, ProjectId, TargetId, UserId},
     lock, process, project, settings, target,
@@ -205,11 +205,4 @@ pub(super) async fn situation(
         situation.capacity = process::store::capacity(conn, queue.lease()).await?;
     }
     Ok(situation)
-}
-
-fn distinct<T: Ord>(ids: impl Iterator<Item = T>) -> Vec<T> {
-    let mut ids: Vec<T> = ids.collect();
-    ids.sort_unstable();
-    ids.dedup();
-    ids
 }

@@ -76,7 +76,7 @@ pub async fn apply(
         return Ok(false);
     }
     if row.status == Status::Running {
-        step::close(tx, row.id, row.fence, transition, now).await?;
+        step::close(tx, &[(row.id, row.fence)], transition, now).await?;
     }
     if to.is_terminal() {
         free_target(tx, row).await?;

@@ -103,7 +103,7 @@ async fn succeed(tx: &impl ConnectionTrait, endings: &[Ending]) -> Result<bool> 
     if updated.rows_affected != endings.len() as u64 {
         return Ok(false);
     }
-    step::close_succeeded(tx, &runs, now).await?;
+    step::close(tx, &runs, &Transition::Succeed, now).await?;
     let targets = endings.iter().map(|ending| ending.row.target_id);
     let targets: Vec<TargetId> = padded(targets.collect());
     target::Entity::update_many()

@@ -5,6 +5,7 @@ use sea_query::{Expr, ExprTrait as _, JoinType, Query, SelectStatement};
 
 use crate::{
     access::ProjectRole,
+    db::distinct,
     error::Result,
     field::Slug,
     id::{DeploymentId, ProjectId, TargetId, UserId},
@@ -61,14 +62,11 @@ pub async fn find(
     conn: &impl ConnectionTrait,
     questions: &[Question],
 ) -> Result<Vec<Option<Scene>>> {
-    let mut asked: Vec<(UserId, &str)> = questions
+    let asked = questions
         .iter()
-        .map(|question| (question.user, question.project.as_str()))
-        .collect();
-    asked.sort_unstable();
-    asked.dedup();
+        .map(|question| (question.user, question.project.as_str()));
     let mut found: Vec<Option<Scene>> = questions.iter().map(|_| None).collect();
-    for (user, project) in asked {
+    for (user, project) in distinct(asked) {
         let of_this = |question: &Question| question.user == user && question.project == project;
         let targets: Vec<&str> = questions
             .iter()

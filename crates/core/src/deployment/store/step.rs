@@ -197,36 +197,10 @@ pub async fn end(
     Ok(())
 }
 
-/// Ends what succeeded runs have left open, which is nothing unless a write was lost.
-pub(super) async fn close_succeeded(
-    tx: &impl ConnectionTrait,
-    runs: &[(DeploymentId, i64)],
-    now: DateTime<Utc>,
-) -> Result<()> {
-    let left = CaseStatement::new()
-        .case(
-            Expr::col(Column::Status).eq(StepStatus::Running),
-            StepStatus::Failed,
-        )
-        .finally(StepStatus::Skipped);
-    Entity::update_many()
-        .col_expr(Column::Status, left.into())
-        .col_expr(Column::FinishedAt, Expr::value(now))
-        .filter(is_one_of(
-            (Column::DeploymentId, Column::Fence),
-            runs.to_vec(),
-        ))
-        .filter(Column::Status.is_in([StepStatus::Pending, StepStatus::Running]))
-        .exec(tx)
-        .await?;
-    Ok(())
-}
-
-/// Ends what a run left open when its deployment leaves `running`.
+/// Ends what runs have left open when their deployments leave `running`.
 pub(super) async fn close(
     tx: &impl ConnectionTrait,
-    deployment: DeploymentId,
-    fence: i64,
+    runs: &[(DeploymentId, i64)],
     transition: &Transition,
     now: DateTime<Utc>,
 ) -> Result<()> {
@@ -241,19 +215,22 @@ pub(super) async fn close(
         | Transition::RetryLater { .. }
         | Transition::Supersede { .. } => StepStatus::Failed,
     };
-    for (from, to) in [
-        (StepStatus::Running, running_becomes),
-        (StepStatus::Pending, StepStatus::Skipped),
-    ] {
-        Entity::update_many()
-            .col_expr(Column::Status, Expr::value(to))
-            .col_expr(Column::FinishedAt, Expr::value(now))
-            .filter(Column::DeploymentId.eq(deployment))
-            .filter(Column::Fence.eq(fence))
-            .filter(Column::Status.eq(from))
-            .exec(tx)
-            .await?;
-    }
+    let left = CaseStatement::new()
+        .case(
+            Expr::col(Column::Status).eq(StepStatus::Running),
+            running_becomes,
+        )
+        .finally(StepStatus::Skipped);
+    Entity::update_many()
+        .col_expr(Column::Status, left.into())
+        .col_expr(Column::FinishedAt, Expr::value(now))
+        .filter(is_one_of(
+            (Column::DeploymentId, Column::Fence),
+            runs.to_vec(),
+        ))
+        .filter(Column::Status.is_in([StepStatus::Pending, StepStatus::Running]))
+        .exec(tx)
+        .await?;
     Ok(())
 }
 
