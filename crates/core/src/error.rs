@@ -3,7 +3,7 @@
 //! Expected failures are variants; everything else is `Internal`, keeps its chain, and is shown to
 //! nobody but the log.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::{access::Permission, account::password::PasswordError, ports::QueueError};
 
@@ -116,7 +116,10 @@ impl Error {
 
     fn database(&self) -> Option<&sea_orm::DbErr> {
         match self {
-            Self::Internal(source) => source.downcast_ref(),
+            Self::Internal(source) => match source.downcast_ref::<Shared>() {
+                Some(Shared(error)) => error.database(),
+                None => source.downcast_ref(),
+            },
             Self::Unauthenticated
             | Self::NotFound(_)
             | Self::Forbidden(_)
@@ -126,6 +129,17 @@ impl Error {
             | Self::QueueUnavailable
             | Self::Busy => None,
         }
+    }
+}
+
+/// One failure that befell several who had asked together.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct Shared(Arc<Error>);
+
+impl From<Arc<Error>> for Error {
+    fn from(source: Arc<Error>) -> Self {
+        Self::Internal(anyhow::Error::new(Shared(source)))
     }
 }
 

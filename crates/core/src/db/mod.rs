@@ -21,7 +21,7 @@ use sqlx::{
 };
 
 pub use connection::{Connection, Relay, RelayTransaction, Transaction};
-pub use together::{all_or_each, distinct, each_answered, is_one_of, padded, together};
+pub use together::{all_failed, all_or_each, distinct, each_answered, is_one_of, padded, together};
 
 use crate::{
     error::{Error, Result},

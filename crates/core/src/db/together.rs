@@ -1,10 +1,12 @@
 //! Statements that serve several questions or writes at once.
 
+use std::sync::Arc;
+
 use sea_orm::{ColumnTrait, Condition, ExprTrait as _, Value};
 
-use super::{Db, Transaction, broken, retried};
+use super::{Db, Transaction, retried};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     gather::{Gather, Limits},
 };
 
@@ -60,10 +62,7 @@ where
         async move {
             match found.await {
                 Ok(found) => found.into_iter().map(Ok).collect(),
-                Err(error) => {
-                    let failed = || broken(format!("a shared query failed: {error:?}"));
-                    (0..asked).map(|_| Err(failed())).collect()
-                }
+                Err(error) => all_failed(error, asked),
             }
         }
     })
@@ -85,6 +84,15 @@ where
     Gather::new(limits, move |questions| {
         Box::pin(answer(db.clone(), questions))
     })
+}
+
+/// One failure for each of those who asked together; what kind it is each of them can tell.
+#[must_use]
+pub fn all_failed<V>(error: Error, asked: usize) -> Vec<Result<V>> {
+    let error = Arc::new(error);
+    (0..asked)
+        .map(|_| Err(Error::from(Arc::clone(&error))))
+        .collect()
 }
 
 /// Writes several things in one transaction, if there are at least so many; `write` commits it and

@@ -156,8 +156,7 @@ async fn decide_all(
         }
         Err(error) => {
             tracing::error!(error = ?error, requests = requests.len(), "admission failed");
-            let failed = || db::broken(format!("admission failed: {error}"));
-            requests.iter().map(|_| Err(failed())).collect()
+            db::all_failed(error, requests.len())
         }
     }
 }

@@ -268,15 +268,22 @@ pub(crate) async fn clean_up(shop: &Workshop, row: &Model) {
 mod tests {
     use slipway_core::{
         db::{Db, broken},
-        settings::load::{Source, load},
+        deployment::{
+            batches::Batches,
+            brief::Errand,
+            store::step::{Plan, RunKey},
+        },
+        id::{DeploymentId, ProjectId, TargetId},
+        settings::{
+            Settings,
+            load::{Source, load},
+        },
     };
     use slipway_testkit::MariadbServer;
 
     use super::*;
 
-    #[tokio::test]
-    async fn database_that_is_away_stops_a_run_and_a_fault_of_ours_fails_it() {
-        let mut server = MariadbServer::start();
+    async fn connected(server: &MariadbServer) -> (Db, Settings) {
         let port = server.port().to_string();
         let variables = [
             ("DIALECT", "mysql"),
@@ -295,6 +302,13 @@ mod tests {
         let settings = load(&source, &variables.into()).unwrap();
         let db = Db::connect(&settings.database).await.unwrap();
         db.ping().await.unwrap();
+        (db, settings)
+    }
+
+    #[tokio::test]
+    async fn database_that_is_away_stops_a_run_and_a_fault_of_ours_fails_it() {
+        let mut server = MariadbServer::start();
+        let (db, _) = connected(&server).await;
         let ours = broken("a row is missing");
         assert!(matches!(Stop::from(ours), Stop::Failed(_)));
         server.stop();
@@ -302,6 +316,35 @@ mod tests {
             let away = db.ping().await.unwrap_err();
             assert!(away.is_database_away(), "{away:?}");
             assert!(matches!(Stop::from(away), Stop::Halted));
+        }
+    }
+
+    /// What runs ask together fails together, and each of them has to tell why.
+    #[tokio::test]
+    async fn database_that_is_away_stops_runs_that_ask_together() {
+        let mut server = MariadbServer::start();
+        let (db, settings) = connected(&server).await;
+        let batches = Batches::new(&db, &settings.queue);
+        server.stop();
+        let errand = Errand {
+            deployment: DeploymentId(1),
+            project: ProjectId(1),
+            target: TargetId(1),
+        };
+        let plan = || Plan {
+            run: RunKey {
+                deployment: DeploymentId(1),
+                fence: 1,
+                attempt: 1,
+            },
+            steps: Vec::new(),
+        };
+        let (one, other) = tokio::join!(batches.briefs.ask(errand), batches.briefs.ask(errand));
+        let (planned, again) = tokio::join!(batches.plans.ask(plan()), batches.plans.ask(plan()));
+        let failures = [one.err(), other.err(), planned.err(), again.err()];
+        for failure in failures {
+            let stop = Stop::from(failure.expect("nothing answers"));
+            assert!(matches!(stop, Stop::Halted), "{stop:?}");
         }
     }
 }
