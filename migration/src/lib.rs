@@ -30,6 +30,9 @@ mod m20261125_000017_create_processes;
 mod m20261125_000018_add_running_gate;
 mod m20261125_000030_number_deployments_at_the_gate;
 mod m20261125_000031_drop_lease_indexes;
+mod m20261125_000050_create_audit_entries;
+mod m20261125_000051_create_audit_seals;
+mod m20261125_000052_create_audit_chain;
 mod schema;
 
 /// Every migration, oldest first. A shipped one is never edited.
@@ -60,6 +63,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000018_add_running_gate::Migration),
             Box::new(m20261125_000030_number_deployments_at_the_gate::Migration),
             Box::new(m20261125_000031_drop_lease_indexes::Migration),
+            Box::new(m20261125_000050_create_audit_entries::Migration),
+            Box::new(m20261125_000051_create_audit_seals::Migration),
+            Box::new(m20261125_000052_create_audit_chain::Migration),
         ]
     }
 }

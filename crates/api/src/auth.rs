@@ -37,6 +37,12 @@ impl FromRequest for SignedIn {
 /// # Errors
 /// Nobody is signed in, or a browser was sent here by another site.
 pub async fn identify(request: &HttpRequest) -> Result<Actor, Problem> {
+    let mut actor = identified(request).await?;
+    actor.address = address(request);
+    Ok(actor)
+}
+
+async fn identified(request: &HttpRequest) -> Result<Actor, Problem> {
     let ctx = request
         .app_data::<Data<Ctx>>()
         .ok_or_else(|| db::broken("the server was built without its context"))?;
@@ -130,10 +136,13 @@ pub fn origin(request: &HttpRequest) -> account::sign_in::Origin {
         .get(header::USER_AGENT)
         .and_then(|agent| agent.to_str().ok());
     account::sign_in::Origin {
-        address: request
-            .peer_addr()
-            .map(|peer| peer.ip().to_string())
-            .unwrap_or_default(),
-        user_agent: agent.unwrap_or_default().to_owned(),
+        address: address(request),
+        user_agent: agent.unwrap_or_default().chars().take(200).collect(),
     }
+}
+
+/// The peer's address.
+fn address(request: &HttpRequest) -> String {
+    let peer = request.peer_addr().map(|peer| peer.ip().to_string());
+    peer.unwrap_or_default()
 }

@@ -7,6 +7,7 @@ use crate::{
         password::Passwords,
         store::{KnownToken, find_tokens},
     },
+    audit::trail::Trail,
     db::{self, Db},
     deployment::{
         admission::Admission,
@@ -39,6 +40,8 @@ pub struct Ctx {
     pub passwords: Arc<Passwords>,
     /// The door for new deployments.
     pub admission: Admission,
+    /// Who changed what.
+    pub audit: Trail,
     /// Whose API tokens requests carry, looked up together.
     pub tokens: Gather<String, Option<KnownToken>>,
     /// What requests and runs read and write together.
@@ -57,7 +60,9 @@ impl Ctx {
         keys: KeyRing,
         settings: Settings,
     ) -> Self {
+        let keys = Arc::new(keys);
         Self {
+            audit: Trail::new(&db, &keys),
             admission: Admission::new(&db, settings.queue.backlog_limit),
             tokens: db::together(&db, LOOK_UPS, |db, hashes: Vec<String>| async move {
                 find_tokens(db.reader(), &hashes).await
@@ -68,7 +73,7 @@ impl Ctx {
             bus,
             process: Arc::new(Process::new()),
             health: QueueHealth::default(),
-            keys: Arc::new(keys),
+            keys,
             passwords: Arc::new(Passwords::new()),
             settings: Arc::new(settings),
         }

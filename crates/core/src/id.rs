@@ -61,4 +61,6 @@ ids! {
     LockId,
     /// One process that runs.
     ProcessId,
+    /// One line of the audit trail.
+    AuditId,
 }

@@ -74,7 +74,9 @@ pub async fn open(
     let db = Db::connect(&settings.database).await?;
     schema::require_current(&db).await?;
     vault::service::check_keys(&db, &keys, db::now()).await?;
-    Ok(Ctx::new(db, queue, bus, keys, settings))
+    let ctx = Ctx::new(db, queue, bus, keys, settings);
+    ctx.audit.prepare().await?;
+    Ok(ctx)
 }
 
 /// Makes the first Admin as the environment asks, when there is no account yet.

@@ -37,7 +37,7 @@ async fn list(
     SignedIn(actor): SignedIn,
     key: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let rows = project::service::members(&ctx, &actor, &key).await?;
+    let rows = project::service::members::list(&ctx, &actor, &key).await?;
     let items = rows.into_iter().map(|row| MemberView {
         user_id: row.user_id,
         role: row.role,
@@ -66,7 +66,7 @@ async fn put(
 ) -> Result<HttpResponse, Problem> {
     let (key, user) = path.into_inner();
     let change = (user, Some(body.role));
-    project::service::set_member(&ctx, &actor, &key, change, db::now()).await?;
+    project::service::members::set(&ctx, &actor, &key, change, db::now()).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -80,6 +80,6 @@ async fn delete(
     path: Path<(String, UserId)>,
 ) -> Result<HttpResponse, Problem> {
     let (key, user) = path.into_inner();
-    project::service::set_member(&ctx, &actor, &key, (user, None), db::now()).await?;
+    project::service::members::set(&ctx, &actor, &key, (user, None), db::now()).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -79,7 +79,7 @@ impl TestApp {
     /// Makes somebody a member of a project.
     pub(crate) async fn member(&self, project: &str, of: &Actor, role: ProjectRole) {
         let change = (of.user, Some(role));
-        project::service::set_member(&self.ctx, &self.admin, project, change, db::now())
+        project::service::members::set(&self.ctx, &self.admin, project, change, db::now())
             .await
             .unwrap();
     }

@@ -84,6 +84,7 @@ async fn admin(ctx: &Ctx) -> anyhow::Result<Actor> {
         email: admin.email,
         name: admin.name,
         role: admin.role,
+        address: String::new(),
         credential: Credential::Console,
     })
 }

@@ -28,6 +28,8 @@ pub struct Actor {
     pub name: String,
     /// The role in the whole system.
     pub role: SystemRole,
+    /// The address that they act from; empty on the machine itself.
+    pub address: String,
     /// How they signed in.
     pub credential: Credential,
 }

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     access::SystemRole,
+    audit::entry::{Action, Entry, ObjectKind},
     ctx::Ctx,
     error::{Error, Result},
     field::{DisplayName, Email},
@@ -38,7 +39,7 @@ pub async fn create(
         role,
         password,
     };
-    insert_user(ctx, input, now).await?;
+    insert_user(ctx, input, Entry::by_console(Action::UserCreate, now)).await?;
     Ok(plain)
 }
 
@@ -59,6 +60,9 @@ pub async fn reset_password(ctx: &Ctx, email: &str, now: DateTime<Utc>) -> Resul
     let tx = ctx.db.begin().await?;
     store::update_user(&tx, user.id, values).await?;
     store::delete_sessions(&tx, user.id).await?;
+    let entry = Entry::by_console(Action::PasswordReset, now);
+    let entry = entry.on(ObjectKind::User, user.id.0, &user.email);
+    ctx.audit.record(&tx, &entry).await?;
     tx.commit().await?;
     Ok(plain)
 }

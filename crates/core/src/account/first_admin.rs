@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     access::SystemRole,
+    audit::entry::{Action, Entry},
     ctx::Ctx,
     error::{Error, Result},
     field::{DisplayName, Email},
@@ -67,7 +68,7 @@ pub async fn ensure(ctx: &Ctx, wanted: Wanted, now: DateTime<Utc>) -> Result<Opt
         role: SystemRole::Admin,
         password,
     };
-    match insert_user(ctx, input, now).await {
+    match insert_user(ctx, input, Entry::by_system(Action::UserCreate, now)).await {
         Ok(user) => Ok(Some(FirstAdmin {
             email: user.email,
             generated_password: given.is_none().then_some(plain),

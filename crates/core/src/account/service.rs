@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     access::{Actor, Credential, Permission, SystemRole},
+    audit::entry::{Action, Entry, ObjectKind},
     ctx::Ctx,
     db::is_duplicate,
     error::{Error, Result},
@@ -25,9 +26,21 @@ use crate::{
 /// When the database fails.
 pub async fn sign_out(ctx: &Ctx, actor: &Actor) -> Result<()> {
     if let Credential::Session(id) = actor.credential {
-        store::delete_session(ctx.db.writer(), actor.user, id).await?;
+        delete_session(ctx, actor, id, Action::SignOut).await?;
     }
     Ok(())
+}
+
+async fn delete_session(ctx: &Ctx, actor: &Actor, id: SessionId, action: Action) -> Result<bool> {
+    let tx = ctx.db.begin().await?;
+    let existed = store::delete_session(&tx, actor.user, id).await?;
+    if existed {
+        let entry = Entry::by(actor, action, crate::db::now());
+        let entry = entry.on(ObjectKind::Session, id.0, &actor.email);
+        ctx.audit.record(&tx, &entry).await?;
+    }
+    tx.commit().await?;
+    Ok(existed)
 }
 
 /// The actor's own sessions.
@@ -43,7 +56,7 @@ pub async fn sessions(ctx: &Ctx, actor: &Actor) -> Result<Vec<session::Model>> {
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn end_session(ctx: &Ctx, actor: &Actor, id: SessionId) -> Result<()> {
-    if store::delete_session(ctx.db.writer(), actor.user, id).await? {
+    if delete_session(ctx, actor, id, Action::SessionRevoke).await? {
         Ok(())
     } else {
         Err(Error::NotFound("session"))
@@ -83,10 +96,15 @@ pub async fn create_token(
         used_at: Set(None),
         ..api_token::ActiveModel::default()
     };
-    Ok((
-        store::insert_token(ctx.db.writer(), values).await?,
-        new.plain,
-    ))
+    let tx = ctx.db.begin().await?;
+    let row = store::insert_token(&tx, values).await?;
+    let state = serde_json::json!({ "hint": row.hint, "expires_at": row.expires_at });
+    let entry = Entry::by(actor, Action::TokenCreate, now)
+        .on(ObjectKind::Token, row.id.0, &row.name)
+        .after(&state);
+    ctx.audit.record(&tx, &entry).await?;
+    tx.commit().await?;
+    Ok((row, new.plain))
 }
 
 /// Revokes one of the actor's own tokens.
@@ -94,11 +112,15 @@ pub async fn create_token(
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn revoke_token(ctx: &Ctx, actor: &Actor, id: TokenId) -> Result<()> {
-    if store::delete_token(ctx.db.writer(), actor.user, id).await? {
-        Ok(())
-    } else {
-        Err(Error::NotFound("token"))
+    let tx = ctx.db.begin().await?;
+    if !store::delete_token(&tx, actor.user, id).await? {
+        return Err(Error::NotFound("token"));
     }
+    let entry = Entry::by(actor, Action::TokenRevoke, crate::db::now());
+    let entry = entry.on(ObjectKind::Token, id.0, &actor.email);
+    ctx.audit.record(&tx, &entry).await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// Accounts in order of id, above `after`.
@@ -152,15 +174,22 @@ pub async fn create_user(
     now: DateTime<Utc>,
 ) -> Result<user::Model> {
     actor.require(Permission::Administer, None)?;
-    insert_user(ctx, input, now).await
+    insert_user(ctx, input, Entry::by(actor, Action::UserCreate, now)).await
+}
+
+/// An account as the audit trail tells of it.
+pub(super) fn audited(row: &user::Model) -> serde_json::Value {
+    serde_json::json!({
+        "email": row.email,
+        "name": row.name,
+        "role": row.role,
+        "disabled": row.disabled_at.is_some(),
+    })
 }
 
 /// Inserts an account; system-only, its callers have asked.
-pub(super) async fn insert_user(
-    ctx: &Ctx,
-    input: NewUser,
-    now: DateTime<Utc>,
-) -> Result<user::Model> {
+pub(super) async fn insert_user(ctx: &Ctx, input: NewUser, entry: Entry) -> Result<user::Model> {
+    let now = entry.at();
     let email = input.email.to_string();
     let values = user::ActiveModel {
         email_key: Set(email_key(&email)),
@@ -173,18 +202,22 @@ pub(super) async fn insert_user(
         updated_at: Set(now),
         ..user::ActiveModel::default()
     };
-    store::insert_user(ctx.db.writer(), values)
-        .await
-        .map_err(|error| {
-            if is_duplicate(&error) {
-                Error::conflict(
-                    "email_taken",
-                    format!("there is an account {email} already"),
-                )
-            } else {
-                error.into()
-            }
-        })
+    let tx = ctx.db.begin().await?;
+    let inserted = store::insert_user(&tx, values).await;
+    let row = inserted.map_err(|error| {
+        if is_duplicate(&error) {
+            let message = format!("there is an account {email} already");
+            Error::conflict("email_taken", message)
+        } else {
+            error.into()
+        }
+    })?;
+    let entry = entry
+        .on(ObjectKind::User, row.id.0, &row.email)
+        .after(&audited(&row));
+    ctx.audit.record(&tx, &entry).await?;
+    tx.commit().await?;
+    Ok(row)
 }
 
 /// Changes to an account; what is `None` stays.
@@ -228,17 +261,20 @@ pub async fn update_user(
         values.name = Set(name.into_string());
     }
     let signs_out = change.disabled == Some(true);
-    crate::db::retried(|| write_user(ctx, id, values.clone(), signs_out)).await
+    let entry = Entry::by(actor, Action::UserUpdate, now);
+    crate::db::retried(|| write_user(ctx, id, (values.clone(), signs_out), &entry)).await
 }
 
 async fn write_user(
     ctx: &Ctx,
     id: UserId,
-    values: user::ActiveModel,
-    signs_out: bool,
+    (values, signs_out): (user::ActiveModel, bool),
+    entry: &Entry,
 ) -> Result<user::Model> {
     let tx = ctx.db.begin().await?;
     store::lock_admins(&tx).await?;
+    let before = store::find_user(&tx, id).await?;
+    let before = before.ok_or(Error::NotFound("user"))?;
     store::update_user(&tx, id, values).await?;
     if signs_out {
         store::delete_sessions(&tx, id).await?;
@@ -252,6 +288,11 @@ async fn write_user(
     let user = store::find_user(&tx, id)
         .await?
         .ok_or(Error::NotFound("user"))?;
+    let entry = entry
+        .clone()
+        .on(ObjectKind::User, id.0, &user.email)
+        .changed(&audited(&before), &audited(&user));
+    ctx.audit.record(&tx, &entry).await?;
     tx.commit().await?;
     Ok(user)
 }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     access::{Actor, Credential},
+    audit::entry::{Action, Entry, ObjectKind},
     ctx::Ctx,
     error::{Error, Result},
 };
@@ -62,12 +63,13 @@ pub async fn sign_in(
     let user = user.filter(|user| matches && user.disabled_at.is_none());
     let user = user.ok_or(Error::Unauthenticated)?;
     let new = session_id::generate()?;
+    let tx = ctx.db.begin().await?;
     let session = store::insert_session(
-        ctx.db.writer(),
+        &tx,
         session::ActiveModel {
             user_id: Set(user.id),
             token_hash: Set(new.hash),
-            address: Set(origin.address.chars().take(64).collect()),
+            address: Set(origin.address.clone()),
             user_agent: Set(origin.user_agent.chars().take(200).collect()),
             created_at: Set(now),
             seen_at: Set(now),
@@ -76,15 +78,22 @@ pub async fn sign_in(
         },
     )
     .await?;
-    store::prune_sessions(ctx.db.writer(), now).await?;
+    store::prune_sessions(&tx, now).await?;
+    let actor = actor(user, Credential::Session(session), origin.address);
+    let entry = Entry::by(&actor, Action::SignIn, now)
+        .on(ObjectKind::Session, session.0, &actor.email)
+        .after(&serde_json::json!({ "user_agent": origin.user_agent }));
+    ctx.audit.record(&tx, &entry).await?;
+    tx.commit().await?;
     Ok(SignedIn {
         cookie: new.plain,
-        actor: actor(user, Credential::Session(session)),
+        actor,
     })
 }
 
-fn actor(user: user::Model, credential: Credential) -> Actor {
+fn actor(user: user::Model, credential: Credential, address: String) -> Actor {
     Actor {
+        address,
         user: user.id,
         email: user.email,
         name: user.name,
@@ -108,7 +117,7 @@ pub async fn by_session(ctx: &Ctx, cookie: &str, now: DateTime<Utc>) -> Result<A
     if session.seen_at + TOUCH_EVERY < now {
         store::touch_session(ctx.db.writer(), session.id, now).await?;
     }
-    Ok(actor(user, Credential::Session(session.id)))
+    Ok(actor(user, Credential::Session(session.id), String::new()))
 }
 
 /// Who an API token belongs to.
@@ -127,6 +136,7 @@ pub async fn by_token(ctx: &Ctx, plain: &str, now: DateTime<Utc>) -> Result<Acto
         store::touch_token(ctx.db.writer(), known.id, now).await?;
     }
     Ok(Actor {
+        address: String::new(),
         user: known.user_id,
         email: known.email,
         name: known.name,

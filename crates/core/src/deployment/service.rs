@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     access::{Actor, Permission, allows},
+    audit::entry::{Action, Entry as Audited, ObjectKind},
     ctx::Ctx,
     error::{Error, Result},
     fail,
@@ -267,7 +268,7 @@ pub async fn cancel(
                 cancel_waiting(ctx, actor, &row, now).await?
             }
             Status::Running => {
-                let first = request_cancel(ctx.db.writer(), &row, actor.user, now).await?;
+                let first = cancel_running(ctx, actor, &row, now).await?;
                 fail::point("cancel.before_publish");
                 ctx.bus.publish(Event::Cancel(id)).await;
                 first || row.cancel_requested_at.is_some()
@@ -289,6 +290,23 @@ fn ended(status: Status) -> &'static str {
     }
 }
 
+fn audited(actor: &Actor, row: &Model, now: DateTime<Utc>) -> Audited {
+    Audited::by(actor, Action::DeploymentCancel, now)
+        .on(ObjectKind::Deployment, row.id.0, &row.id.to_string())
+        .in_project(row.project_id)
+        .before(&serde_json::json!({ "status": row.status }))
+}
+
+async fn cancel_running(ctx: &Ctx, actor: &Actor, row: &Model, now: DateTime<Utc>) -> Result<bool> {
+    let tx = ctx.db.begin().await?;
+    let first = request_cancel(&tx, row, actor.user, now).await?;
+    if first {
+        ctx.audit.record(&tx, &audited(actor, row, now)).await?;
+    }
+    tx.commit().await?;
+    Ok(first)
+}
+
 async fn cancel_waiting(ctx: &Ctx, actor: &Actor, row: &Model, now: DateTime<Utc>) -> Result<bool> {
     let stop = Transition::Cancel {
         by: Some(actor.user),
@@ -296,6 +314,9 @@ async fn cancel_waiting(ctx: &Ctx, actor: &Actor, row: &Model, now: DateTime<Utc
     let won = crate::db::retried(|| async {
         let tx = ctx.db.begin().await?;
         let won = store::apply(&tx, row, Guard::State, &stop, now).await?;
+        if won {
+            ctx.audit.record(&tx, &audited(actor, row, now)).await?;
+        }
         tx.commit().await?;
         Ok(won)
     })

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     access::{Actor, Permission},
+    audit::entry::{Action, Entry, ObjectKind},
     ctx::Ctx,
     deployment,
     error::{Error, Result},
@@ -61,6 +62,9 @@ pub async fn put(
     crate::db::retried(|| async {
         let tx = ctx.db.begin().await?;
         store::put(&tx, &lock, now).await?;
+        let state = serde_json::json!({ "reason": lock.reason, "expires_at": lock.expires_at });
+        let entry = entry(actor, Action::LockSet, scope, now).after(&state);
+        ctx.audit.record(&tx, &entry).await?;
         tx.commit().await?;
         Ok(())
     })
@@ -83,7 +87,12 @@ pub async fn put(
 /// [`Error::NotFound`], [`Error::Forbidden`].
 pub async fn lift(ctx: &Ctx, actor: &Actor, address: Address<'_>) -> Result<()> {
     let scope = open(ctx, actor, address, false).await?;
-    store::remove(ctx.db.writer(), scope).await?;
+    let tx = ctx.db.begin().await?;
+    if store::remove(&tx, scope).await? {
+        let entry = entry(actor, Action::LockLift, scope, crate::db::now());
+        ctx.audit.record(&tx, &entry).await?;
+    }
+    tx.commit().await?;
     tracing::info!(
         lock.scope = %scope,
         user.id = actor.user.0,
@@ -91,6 +100,19 @@ pub async fn lift(ctx: &Ctx, actor: &Actor, address: Address<'_>) -> Result<()> 
     );
     look_again(ctx, scope).await;
     Ok(())
+}
+
+fn entry(actor: &Actor, action: Action, scope: Scope, now: DateTime<Utc>) -> Entry {
+    let entry = Entry::by(actor, action, now);
+    match scope {
+        Scope::Everything => entry.on(ObjectKind::Lock, None, &scope.to_string()),
+        Scope::Project(project) => entry
+            .on(ObjectKind::Lock, project.0, &scope.to_string())
+            .in_project(project),
+        Scope::Target(project, target) => entry
+            .on(ObjectKind::Lock, target.0, &scope.to_string())
+            .in_project(project),
+    }
 }
 
 /// The lock of exactly this.

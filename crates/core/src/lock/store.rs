@@ -77,16 +77,16 @@ pub async fn put(tx: &impl ConnectionTrait, lock: &NewLock, now: DateTime<Utc>) 
     Ok(())
 }
 
-/// Lifts the lock of a scope, if there is one.
+/// Lifts the lock of a scope; false when there was none.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn remove(conn: &impl ConnectionTrait, scope: Scope) -> Result<()> {
-    Entity::delete_many()
+pub async fn remove(conn: &impl ConnectionTrait, scope: Scope) -> Result<bool> {
+    let removed = Entity::delete_many()
         .filter(Column::Covers.eq(scope.to_string()))
         .exec(conn)
         .await?;
-    Ok(())
+    Ok(removed.rows_affected > 0)
 }
 
 /// Removes locks that have expired.

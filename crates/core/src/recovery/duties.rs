@@ -9,6 +9,7 @@ use super::{
     rebuild, reconciler, tidy,
 };
 use crate::{
+    audit,
     ctx::Ctx,
     db,
     ports::QueueError,
@@ -20,6 +21,10 @@ const PROBE: Duration = Duration::from_millis(250);
 
 /// How long a probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often entries of the audit trail are sealed: the time in which the removal of one goes
+/// unnoticed.
+const SEAL: Duration = Duration::from_secs(1);
 
 /// The duties of one process.
 #[derive(Debug)]
@@ -47,6 +52,7 @@ impl Duties {
                 .run_until_cancelled_owned(duty::run(ctx.clone(), kind)),
         );
         tasks.spawn(stop.clone().run_until_cancelled_owned(tidy(ctx.clone())));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(seal(ctx.clone())));
         Self {
             tasks,
             stop,
@@ -138,6 +144,15 @@ async fn tidy(ctx: Ctx) {
             tracing::warn!(error = ?error, "removing what is out of date failed");
         }
         tokio::time::sleep(jittered(tidy::INTERVAL)).await;
+    }
+}
+
+async fn seal(ctx: Ctx) {
+    loop {
+        if let Err(error) = audit::seal::run_once(&ctx).await {
+            tracing::warn!(error = ?error, "sealing the audit trail failed");
+        }
+        tokio::time::sleep(jittered(SEAL)).await;
     }
 }
 

@@ -1,11 +1,11 @@
 //! Removing what nobody needs any more: old Idempotency-Keys, locks that have expired, processes that
-//! are long gone.
+//! are long gone, entries of the audit trail that are older than they are kept.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::{ctx::Ctx, deployment, error::Result, lock, process};
+use crate::{audit, ctx::Ctx, deployment, error::Result, lock, process};
 
 /// How often the duty looks.
 pub const INTERVAL: Duration = Duration::from_secs(600);
@@ -21,6 +21,8 @@ pub struct Tidied {
     pub locks: u64,
     /// Processes.
     pub processes: u64,
+    /// Entries of the audit trail.
+    pub audit: u64,
 }
 
 /// Looks once.
@@ -33,7 +35,13 @@ pub async fn run_once(ctx: &Ctx, now: DateTime<Utc>) -> Result<Tidied> {
         locks: lock::store::prune(conn).await?,
         processes: process::store::prune(conn, process::duty::REMEMBERED).await?,
         keys: 0,
+        audit: 0,
     };
+    let days = i64::from(ctx.settings.audit.retention_days);
+    if days > 0 {
+        let before = now - chrono::Duration::days(days);
+        tidied.audit = audit::retention::run_once(ctx, before, now).await?;
+    }
     loop {
         let removed = deployment::store::keys::prune(conn, now - KEYS_KEPT).await?;
         tidied.keys += removed;

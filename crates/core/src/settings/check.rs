@@ -31,6 +31,8 @@ impl Settings {
         security(&self.security, &mut found);
         queue(&self.queue, &mut found);
         logging(&self.logging, &mut found);
+        let kept = self.audit.retention_days;
+        found.within("audit.retention_days", kept, 0, 36_500);
         found.filled("worker.dir", &self.worker.dir.to_string_lossy());
         found.within(
             "worker.log_limit_bytes",

@@ -31,6 +31,8 @@ pub struct Settings {
     pub security: Security,
     /// The queue.
     pub queue: Queue,
+    /// The audit trail.
+    pub audit: Audit,
     /// This process's own log.
     pub logging: Logging,
     /// What belongs to worker processes.
@@ -164,6 +166,14 @@ impl Queue {
     pub fn lease(&self) -> Duration {
         Duration::from_millis(self.lease_ms)
     }
+}
+
+/// The audit trail.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// Days that entries are kept; 0 keeps them for ever.
+    pub retention_days: u32,
 }
 
 /// This process's own log.

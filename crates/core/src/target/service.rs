@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     access::{Actor, Permission},
+    audit::entry::{Action, Entry, ObjectKind},
     ctx::Ctx,
     db::is_duplicate,
     deployment::{self, entity::release},
@@ -105,9 +106,31 @@ pub async fn create(
         updated_at: Set(now),
         ..ActiveModel::default()
     };
-    store::insert(ctx.db.writer(), values)
+    let tx = ctx.db.begin().await?;
+    let row = store::insert(&tx, values)
         .await
-        .map_err(|error| slug_taken(error, slug.as_str()))
+        .map_err(|error| slug_taken(error, slug.as_str()))?;
+    let entry = entry(actor, Action::TargetCreate, &row, now).after(&audited(&row));
+    ctx.audit.record(&tx, &entry).await?;
+    tx.commit().await?;
+    Ok(row)
+}
+
+fn entry(actor: &Actor, action: Action, row: &Model, now: DateTime<Utc>) -> Entry {
+    Entry::by(actor, action, now)
+        .on(ObjectKind::Target, row.id.0, &row.slug)
+        .in_project(row.project_id)
+}
+
+/// A target as the audit trail tells of it.
+fn audited(row: &Model) -> serde_json::Value {
+    serde_json::json!({
+        "slug": row.slug,
+        "kind": row.kind,
+        "path": row.path,
+        "strategy": row.strategy,
+        "auto_deploy": row.auto_deploy,
+    })
 }
 
 fn slug_taken(error: sea_orm::DbErr, slug: &str) -> Error {
@@ -157,11 +180,17 @@ pub async fn update(
     if let Some(auto_deploy) = change.auto_deploy {
         values.auto_deploy = Set(auto_deploy);
     }
-    store::update(ctx.db.writer(), target.id, values)
+    let tx = ctx.db.begin().await?;
+    store::update(&tx, target.id, values)
         .await
         .map_err(|error| slug_taken(error, &slug))?;
-    let row = store::by_id(ctx.db.writer(), target.id).await?;
-    row.ok_or(Error::NotFound("target"))
+    let row = store::by_id(&tx, target.id).await?;
+    let row = row.ok_or(Error::NotFound("target"))?;
+    let entry = entry(actor, Action::TargetUpdate, &row, now);
+    let entry = entry.changed(&audited(&target), &audited(&row));
+    ctx.audit.record(&tx, &entry).await?;
+    tx.commit().await?;
+    Ok(row)
 }
 
 /// Deletes a target with its history, unless something of it waits or runs. Its folder stays.
@@ -173,16 +202,19 @@ pub async fn delete(ctx: &Ctx, actor: &Actor, project: &str, key: &str) -> Resul
         .await?
         .row;
     let target = find(ctx, project.id, key).await?;
-    crate::db::retried(|| delete_closed(ctx, &target)).await
+    let entry = entry(actor, Action::TargetDelete, &target, crate::db::now());
+    let entry = entry.before(&audited(&target));
+    crate::db::retried(|| delete_closed(ctx, &target, &entry)).await
 }
 
 /// The lock comes first: it keeps new deployments out until this has been decided.
-async fn delete_closed(ctx: &Ctx, target: &Model) -> Result<()> {
+async fn delete_closed(ctx: &Ctx, target: &Model, entry: &Entry) -> Result<()> {
     let tx = ctx.db.begin().await?;
     store::lock(&tx, target.id).await?;
     let open = deployment::store::read::count_open(&tx, target.project_id, Some(target.id)).await?;
     project::service::refuse_open(open)?;
     store::delete(&tx, target.id).await?;
+    ctx.audit.record(&tx, entry).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{entity::Model, store};
 use crate::{
     access::{Actor, Permission},
+    audit::entry::{Action, Entry, ObjectKind},
     ctx::Ctx,
     error::{Error, Result},
     field::VariableName,
@@ -90,8 +91,30 @@ pub async fn put(
     let target = input.target.as_deref();
     let place = place(ctx, actor, project, target, Permission::ConfigureProject).await?;
     check_value(&input.value).map_err(|message| Error::invalid("value", message))?;
-    let (conn, name) = (ctx.db.writer(), input.name.as_str());
-    crate::db::retried(|| store::put(conn, place, name, &input.value, now)).await
+    let name = input.name.as_str();
+    let entry = entry(actor, Action::VariableSet, place, name, now);
+    crate::db::retried(|| async {
+        let tx = ctx.db.begin().await?;
+        store::put(&tx, place, name, &input.value, now).await?;
+        ctx.audit.record(&tx, &entry).await?;
+        tx.commit().await?;
+        Ok(())
+    })
+    .await
+}
+
+/// Names only: people put secrets into variables by mistake, and the trail is kept for long.
+fn entry(
+    actor: &Actor,
+    action: Action,
+    place: (ProjectId, Option<TargetId>),
+    name: &str,
+    now: DateTime<Utc>,
+) -> Entry {
+    Entry::by(actor, action, now)
+        .on(ObjectKind::Variable, None, name)
+        .in_project(place.0)
+        .after(&serde_json::json!({ "target_id": place.1 }))
 }
 
 /// Deletes a variable.
@@ -110,9 +133,18 @@ pub async fn delete(
     let Ok(name) = name.parse::<VariableName>() else {
         return Err(missing());
     };
-    if store::delete(ctx.db.writer(), place, &name).await? {
-        Ok(())
-    } else {
-        Err(missing())
+    let entry = entry(
+        actor,
+        Action::VariableDelete,
+        place,
+        name.as_str(),
+        crate::db::now(),
+    );
+    let tx = ctx.db.begin().await?;
+    if !store::delete(&tx, place, &name).await? {
+        return Err(missing());
     }
+    ctx.audit.record(&tx, &entry).await?;
+    tx.commit().await?;
+    Ok(())
 }

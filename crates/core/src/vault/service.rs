@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     access::{Actor, Permission},
+    audit::entry::{Action, Entry, ObjectKind},
     ctx::Ctx,
     db::{Db, broken, is_duplicate},
     deployment::reason::{Code, Reason},
@@ -76,8 +77,9 @@ pub async fn put(
     }
     variable::service::check_value(value).map_err(|message| Error::invalid("value", message))?;
     let (name, value) = (input.name.as_str(), value.as_bytes());
+    let entry = entry(actor, Action::SecretSet, place, name, now);
     loop {
-        let written = crate::db::retried(|| write(ctx, place, name, value, now)).await?;
+        let written = crate::db::retried(|| write(ctx, place, (name, value), &entry, now)).await?;
         if let Some(is_new) = written {
             return Ok(is_new);
         }
@@ -88,8 +90,8 @@ pub async fn put(
 async fn write(
     ctx: &Ctx,
     place: (ProjectId, Option<TargetId>),
-    name: &str,
-    value: &[u8],
+    (name, value): (&str, &[u8]),
+    entry: &Entry,
     now: DateTime<Utc>,
 ) -> Result<Option<bool>> {
     let tx = ctx.db.begin().await?;
@@ -107,8 +109,27 @@ async fn write(
     };
     let sealed = seal(&ctx.keys, &binding(place, id.0, name), value)?;
     store::write(&tx, id, version + 1, &sealed, now).await?;
+    let state = serde_json::json!({ "target_id": place.1, "version": version + 1 });
+    let entry = entry
+        .clone()
+        .on(ObjectKind::Secret, id.0, name)
+        .after(&state);
+    ctx.audit.record(&tx, &entry).await?;
     tx.commit().await?;
     Ok(Some(is_new))
+}
+
+fn entry(
+    actor: &Actor,
+    action: Action,
+    place: (ProjectId, Option<TargetId>),
+    name: &str,
+    now: DateTime<Utc>,
+) -> Entry {
+    Entry::by(actor, action, now)
+        .on(ObjectKind::Secret, None, name)
+        .in_project(place.0)
+        .after(&serde_json::json!({ "target_id": place.1 }))
 }
 
 fn binding(place: (ProjectId, Option<TargetId>), row: i64, name: &str) -> Binding<'_> {
@@ -143,11 +164,20 @@ pub async fn delete(
     let Ok(name) = name.parse::<VariableName>() else {
         return Err(missing());
     };
-    if store::delete(ctx.db.writer(), place, &name).await? {
-        Ok(())
-    } else {
-        Err(missing())
+    let entry = entry(
+        actor,
+        Action::SecretDelete,
+        place,
+        name.as_str(),
+        crate::db::now(),
+    );
+    let tx = ctx.db.begin().await?;
+    if !store::delete(&tx, place, &name).await? {
+        return Err(missing());
     }
+    ctx.audit.record(&tx, &entry).await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// Decrypts what the steps of a pipeline name, for the worker that has claimed the run. A target's

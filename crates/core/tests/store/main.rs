@@ -31,6 +31,7 @@ macro_rules! on_both {
 
 mod accounts;
 mod admission;
+mod audit;
 mod cancel;
 mod claim;
 mod idempotency;

@@ -27,7 +27,7 @@ on_both! {
 async fn the_last_owner_stays(rig: Rig) {
     let site = rig.site("web").await;
     let set = async |user: UserId, role: Option<ProjectRole>| {
-        service::set_member(&rig.ctx, &site.owner, "web", (user, role), db::now()).await
+        service::members::set(&rig.ctx, &site.owner, "web", (user, role), db::now()).await
     };
     assert_eq!(conflict(set(site.owner.user, None).await), "last_owner");
     let demoted = set(site.owner.user, Some(ProjectRole::Member)).await;
@@ -46,7 +46,7 @@ async fn the_last_owner_stays(rig: Rig) {
     set(site.owner.user, Some(ProjectRole::Member))
         .await
         .unwrap();
-    let members = service::members(&rig.ctx, &ann, "web").await.unwrap();
+    let members = service::members::list(&rig.ctx, &ann, "web").await.unwrap();
     let roles: Vec<_> = members.iter().map(|row| (row.user_id, row.role)).collect();
     assert_eq!(
         roles,
@@ -84,7 +84,7 @@ async fn two_owners_who_remove_each_other_leave_one(rig: Rig) {
 }
 
 async fn remove(rig: Arc<Rig>, by: Actor, whom: UserId) -> Result<()> {
-    service::set_member(&rig.ctx, &by, "web", (whom, None), db::now()).await
+    service::members::set(&rig.ctx, &by, "web", (whom, None), db::now()).await
 }
 
 async fn a_slug_belongs_to_one_project(rig: Rig) {

@@ -120,6 +120,7 @@ impl Rig {
             email: row.email,
             name: row.name,
             role,
+            address: "192.0.2.7".to_owned(),
             credential: Credential::Session(SessionId(0)),
         }
     }

@@ -58,6 +58,7 @@ pub(crate) fn admin() -> Actor {
         email: EMAIL.to_owned(),
         name: EMAIL.to_owned(),
         role: SystemRole::Admin,
+        address: String::new(),
         credential: Credential::Session(SessionId(0)),
     }
 }

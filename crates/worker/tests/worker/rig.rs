@@ -323,6 +323,7 @@ async fn admin(ctx: &Ctx) -> Actor {
         email: user.email,
         name: user.name,
         role: user.role,
+        address: String::new(),
         credential: Credential::Console,
     }
 }

@@ -1,22 +1,25 @@
 //! What people do with projects.
 
+pub mod members;
+
 use chrono::{DateTime, Utc};
 use sea_orm::ActiveValue::Set;
 
 use super::{
-    entity::{ActiveModel, Model, membership},
+    entity::{ActiveModel, Model},
     policy::{ATTEMPTS_MAX, DELAY_MAX, QueuePolicy},
     repository::RepositoryUrl,
     store,
 };
 use crate::{
     access::{Actor, Permission, ProjectRole, allows},
+    audit::entry::{Action, Entry, ObjectKind},
     ctx::Ctx,
     db::is_duplicate,
     deployment,
     error::{Error, Result},
     field::{DisplayName, RefName, Slug},
-    id::{ProjectId, UserId},
+    id::ProjectId,
     pipeline::{self, Pipeline},
 };
 
@@ -159,8 +162,29 @@ pub async fn create(
     let row = store::insert(&tx, values, actor.user, now)
         .await
         .map_err(|error| slug_taken(error, slug.as_str()))?;
+    let entry = entry(actor, Action::ProjectCreate, &row, now).after(&audited(&row));
+    ctx.audit.record(&tx, &entry).await?;
     tx.commit().await?;
     Ok(row)
+}
+
+fn entry(actor: &Actor, action: Action, row: &Model, now: DateTime<Utc>) -> Entry {
+    Entry::by(actor, action, now)
+        .on(ObjectKind::Project, row.id.0, &row.slug)
+        .in_project(row.id)
+}
+
+/// A project as the audit trail tells of it; its pipeline has entries of its own.
+fn audited(row: &Model) -> serde_json::Value {
+    serde_json::json!({
+        "slug": row.slug,
+        "name": row.name,
+        "repository": row.repository,
+        "default_branch": row.default_branch,
+        "queue_policy": row.queue_policy,
+        "retry_attempts": row.retry_attempts,
+        "retry_delays": row.retry_delays,
+    })
 }
 
 fn slug_taken(error: sea_orm::DbErr, slug: &str) -> Error {
@@ -204,16 +228,32 @@ pub async fn update(
     let project = open(ctx, actor, key, Permission::ConfigureProject)
         .await?
         .row;
-    let mut values = ActiveModel {
-        updated_at: Set(now),
-        ..ActiveModel::default()
-    };
     let slug = change
         .slug
         .as_ref()
         .map_or_else(|| project.slug.clone(), ToString::to_string);
-    if change.slug.is_some() {
-        values.slug = Set(slug.clone());
+    let values = values(change, now)?;
+    let tx = ctx.db.begin().await?;
+    store::update(&tx, project.id, values)
+        .await
+        .map_err(|error| slug_taken(error, &slug))?;
+    let row = store::find(&tx, &project.id.to_string()).await?;
+    let row = row.ok_or(Error::NotFound("project"))?;
+    let entry = entry(actor, Action::ProjectUpdate, &row, now);
+    let entry = entry.changed(&audited(&project), &audited(&row));
+    ctx.audit.record(&tx, &entry).await?;
+    tx.commit().await?;
+    Ok(row)
+}
+
+/// What a change writes.
+fn values(change: ProjectChange, now: DateTime<Utc>) -> Result<ActiveModel> {
+    let mut values = ActiveModel {
+        updated_at: Set(now),
+        ..ActiveModel::default()
+    };
+    if let Some(slug) = change.slug {
+        values.slug = Set(slug.into_string());
     }
     if let Some(name) = change.name {
         values.name = Set(name.into_string());
@@ -233,11 +273,7 @@ pub async fn update(
     if let Some(delays) = change.retry_delays {
         values.retry_delays = Set(delays.as_ref().map(serde_json::to_string).transpose()?);
     }
-    store::update(ctx.db.writer(), project.id, values)
-        .await
-        .map_err(|error| slug_taken(error, &slug))?;
-    let row = store::find(ctx.db.writer(), &project.id.to_string()).await?;
-    row.ok_or(Error::NotFound("project"))
+    Ok(values)
 }
 
 /// Deletes a project with its history, unless something of it waits or runs.
@@ -246,15 +282,18 @@ pub async fn update(
 /// [`Error::NotFound`], [`Error::Forbidden`], or a conflict.
 pub async fn delete(ctx: &Ctx, actor: &Actor, key: &str) -> Result<()> {
     let project = open(ctx, actor, key, Permission::DeleteProject).await?.row;
-    crate::db::retried(|| delete_closed(ctx, project.id)).await
+    let entry = entry(actor, Action::ProjectDelete, &project, crate::db::now());
+    let entry = entry.before(&audited(&project));
+    crate::db::retried(|| delete_closed(ctx, project.id, &entry)).await
 }
 
 /// The lock comes first: it keeps new deployments out until this has been decided.
-async fn delete_closed(ctx: &Ctx, id: ProjectId) -> Result<()> {
+async fn delete_closed(ctx: &Ctx, id: ProjectId, entry: &Entry) -> Result<()> {
     let tx = ctx.db.begin().await?;
     store::lock(&tx, id).await?;
     refuse_open(deployment::store::read::count_open(&tx, id, None).await?)?;
     store::delete(&tx, id).await?;
+    ctx.audit.record(&tx, entry).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -322,62 +361,14 @@ pub async fn set_pipeline(
         updated_at: Set(now),
         ..ActiveModel::default()
     };
-    store::update(ctx.db.writer(), project.id, values).await?;
-    Ok(pipeline)
-}
-
-/// A project's members.
-///
-/// # Errors
-/// [`Error::NotFound`].
-pub async fn members(ctx: &Ctx, actor: &Actor, key: &str) -> Result<Vec<membership::Model>> {
-    let project = open(ctx, actor, key, Permission::ViewProject).await?.row;
-    store::members(ctx.db.reader(), project.id).await
-}
-
-/// Gives a user a role in a project, or takes it away. A project keeps an Owner.
-///
-/// # Errors
-/// [`Error::NotFound`], [`Error::Forbidden`], or a conflict when it would lose its last Owner.
-pub async fn set_member(
-    ctx: &Ctx,
-    actor: &Actor,
-    key: &str,
-    change: (UserId, Option<ProjectRole>),
-    now: DateTime<Utc>,
-) -> Result<()> {
-    let project = open(ctx, actor, key, Permission::GovernProject).await?.row;
-    crate::db::retried(|| write_member(ctx, project.id, change, now)).await
-}
-
-async fn write_member(
-    ctx: &Ctx,
-    project: ProjectId,
-    change: (UserId, Option<ProjectRole>),
-    now: DateTime<Utc>,
-) -> Result<()> {
-    let (user, role) = change;
+    let state = |source: Option<&str>| serde_json::json!({ "source": source });
+    let entry = entry(actor, Action::PipelineUpdate, &project, now).changed(
+        &state(project.pipeline_source.as_deref()),
+        &state(Some(source)),
+    );
     let tx = ctx.db.begin().await?;
-    store::lock(&tx, project).await?;
-    match role {
-        Some(role) => {
-            if crate::account::store::find_user(&tx, user).await?.is_none() {
-                return Err(Error::NotFound("user"));
-            }
-            store::set_role(&tx, project, user, role, now).await?;
-        }
-        None => {
-            if !store::remove_member(&tx, project, user).await? {
-                return Err(Error::NotFound("member"));
-            }
-        }
-    }
-    if store::count_owners(&tx, project).await? == 0 {
-        return Err(Error::conflict(
-            "last_owner",
-            "a project keeps at least one Owner",
-        ));
-    }
+    store::update(&tx, project.id, values).await?;
+    ctx.audit.record(&tx, &entry).await?;
     tx.commit().await?;
-    Ok(())
+    Ok(pipeline)
 }
