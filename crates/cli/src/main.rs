@@ -1,5 +1,6 @@
 //! `slipway`: everything in one process (`up`), and the tools of an installation.
 
+mod audit;
 mod data;
 mod keys;
 mod migrate;
@@ -28,6 +29,9 @@ enum Command {
     /// Look after accounts
     #[command(subcommand)]
     User(user::Command),
+    /// Verify and export the audit trail
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Make keys
     #[command(subcommand)]
     Keys(keys::Command),
@@ -50,6 +54,7 @@ async fn command() -> ExitCode {
         Command::Up(arguments) => up::run(arguments).await,
         Command::Migrate(arguments) => migrate::run(arguments).await,
         Command::User(command) => user::run(command).await,
+        Command::Audit(command) => audit::run(command).await,
         Command::Keys(command) => keys::run(&command),
     };
     match outcome {

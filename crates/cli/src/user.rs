@@ -71,12 +71,12 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
                 format!("{role} is no role: admin, manager, developer or viewer")
             })?;
             let address: Email = parsed("email", &email)?;
-            let ctx = open(place).await?;
+            let ctx = place.open().await?;
             let password = console::create(&ctx, address, name, role, db::now()).await?;
             show(&email, &password)
         }
         Command::ResetPassword { email, place } => {
-            let ctx = open(place).await?;
+            let ctx = place.open().await?;
             let password = console::reset_password(&ctx, &email, db::now()).await?;
             show(&email, &password)
         }
@@ -87,15 +87,17 @@ fn parsed<T: std::str::FromStr<Err = String>>(what: &str, text: &str) -> anyhow:
     text.parse().map_err(|why| anyhow!("{what} {why}"))
 }
 
-/// The queue is not needed here, so an empty one in memory stands in for it.
-async fn open(place: Place) -> anyhow::Result<Ctx> {
-    let mut settings = start::unchecked_settings(place.config)?;
-    if settings.database.dialect == Dialect::Sqlite && settings.database.path.is_none() {
-        DataFolder::open(place.data)?.complete(&mut settings)?;
+impl Place {
+    /// Opens it. The queue is not needed here, so an empty one in memory stands in for it.
+    pub(crate) async fn open(self) -> anyhow::Result<Ctx> {
+        let mut settings = start::unchecked_settings(self.config)?;
+        if settings.database.dialect == Dialect::Sqlite && settings.database.path.is_none() {
+            DataFolder::open(self.data)?.complete(&mut settings)?;
+        }
+        settings.check()?;
+        let backends = slipway_queue::in_memory();
+        start::open(settings, backends.queue, backends.bus).await
     }
-    settings.check()?;
-    let backends = slipway_queue::in_memory();
-    start::open(settings, backends.queue, backends.bus).await
 }
 
 fn show(email: &str, password: &SecretString) -> anyhow::Result<()> {

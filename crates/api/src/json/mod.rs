@@ -1,5 +1,6 @@
 //! The JSON API, one file a noun; what a route takes and answers stands beside its handler.
 
+pub mod audit;
 pub mod auth;
 pub mod deployments;
 pub mod health;
@@ -20,6 +21,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 /// Every route below `/api/v1`.
 pub fn routes(service: &mut ServiceConfig<'_>) {
     service
+        .configure(audit::routes)
         .configure(auth::routes)
         .configure(me::routes)
         .configure(users::routes)

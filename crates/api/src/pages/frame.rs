@@ -13,6 +13,7 @@ pub(super) enum Section {
     Projects,
     Deployments,
     Queue,
+    Audit,
     Elsewhere,
 }
 
@@ -73,6 +74,11 @@ impl Frame {
     /// Whether the link to the queue is the current one.
     pub(super) fn in_queue(&self) -> bool {
         self.is_in(Section::Queue)
+    }
+
+    /// Whether the link to the audit trail is the current one.
+    pub(super) fn in_audit(&self) -> bool {
+        self.is_in(Section::Audit)
     }
 
     /// The token for a form; a page for nobody has no form that needs one.

@@ -4,6 +4,7 @@
 //! a page in one place, `trouble`.
 
 mod ansi;
+mod audit;
 mod deployments;
 mod frame;
 mod lock;
@@ -41,6 +42,7 @@ pub fn routes(service: &mut ServiceConfig) {
         .configure(project::routes)
         .configure(deployments::routes)
         .configure(queue::routes)
+        .configure(audit::routes)
         .configure(lock::routes)
         .wrap(from_fn(trouble::as_pages));
     service.service(pages);

@@ -10,6 +10,7 @@
     reason = "a test that cannot go on should stop"
 )]
 
+mod audit;
 mod chaos;
 mod fleet;
 mod rig;

@@ -71,6 +71,11 @@ fn program(folder: &Path) -> Program {
         .folder(folder)
 }
 
+/// Makes an installation below this folder's `data`.
+pub(crate) fn started_and_stopped(folder: &Path) {
+    Up::start(folder, &[]).stop();
+}
+
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }

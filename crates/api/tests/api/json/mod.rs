@@ -1,6 +1,7 @@
 //! The JSON API from outside, over HTTP.
 
 mod accounts;
+mod audit;
 mod caller;
 mod deployments;
 mod input;

@@ -1,6 +1,7 @@
 //! The pages, without a browser: what they say, to whom, and what their forms refuse.
 
 mod assets;
+mod audit;
 mod deployments;
 mod projects;
 mod queue;
