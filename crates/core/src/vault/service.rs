@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Shorter values cannot be masked in a log without masking half of it.
-pub const VALUE_BYTES_MIN: usize = 4;
+pub const VALUE_BYTES_MIN: usize = slipway_redact::VALUE_MIN_BYTES;
 
 /// Names and dates of a project's secrets; never their values.
 ///
@@ -69,9 +69,10 @@ pub async fn put(
     )
     .await?;
     let value = input.value.expose_secret();
-    if value.len() < VALUE_BYTES_MIN {
+    if !slipway_redact::can_be_masked(value.as_bytes()) {
         let message = format!(
-            "must have at least {VALUE_BYTES_MIN} bytes: a shorter one cannot be masked in logs"
+            "must have at least {VALUE_BYTES_MIN} bytes besides blanks around them: a shorter one \
+             cannot be masked in logs"
         );
         return Err(Error::invalid("value", message));
     }

@@ -18,10 +18,11 @@ use slipway_core::{
     ports::Event,
     vault::value::SecretValue,
 };
+use slipway_redact::Matcher;
 use tokio::{sync::Mutex, task::JoinHandle};
 
 use super::{Stop, Workshop, persist::persist};
-use crate::{exec::Sink, lease::Signals, output::LogText, redact::Matcher};
+use crate::{exec::Sink, lease::Signals, output::LogText};
 
 /// A chunk of this size is stored at once.
 const CHUNK_BYTES: usize = 256 * 1024;

@@ -7,6 +7,7 @@ use std::{future::Future, io, pin::pin, time::Duration};
 
 use tokio::{io::AsyncReadExt, net::unix::pipe::Receiver, time::Instant};
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use super::Limits;
 
@@ -87,7 +88,8 @@ pub(super) struct Pump {
 
 impl Pump {
     pub(super) async fn run(mut self, sink: &mut impl Sink) {
-        let mut buffer = vec![0_u8; PIPE_BYTES];
+        // What is read may hold secrets.
+        let mut buffer = Zeroizing::new(vec![0_u8; PIPE_BYTES]);
         let idle_timeout = self.limits.idle_timeout.unwrap_or(Duration::MAX);
         let mut open = true;
         while !self.over.is_cancelled() {

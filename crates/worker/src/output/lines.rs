@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use crate::terminal::ESCAPE;
+use slipway_redact::terminal::ESCAPE;
 
 /// Longer lines are cut into pieces of at most this size.
 pub const LINE_MAX_BYTES: usize = 16 * 1024;
@@ -10,7 +10,7 @@ pub const LINE_MAX_BYTES: usize = 16 * 1024;
 /// How far back from a cut the start of a colour sequence is looked for.
 const COLOUR_MAX_BYTES: usize = 72;
 
-/// Splits a stream into lines. Expects cleaned text, see [`crate::terminal::Cleaner`].
+/// Splits a stream into lines. Expects cleaned text, see [`slipway_redact::terminal::Cleaner`].
 ///
 /// A line that was overwritten with carriage returns, as progress bars do, keeps only what was
 /// written last.

@@ -8,10 +8,8 @@ mod lines;
 
 use std::sync::Arc;
 
-use crate::{
-    redact::{Matcher, Redactor},
-    terminal::Cleaner,
-};
+use slipway_redact::{Matcher, Redactor, terminal::Cleaner};
+use zeroize::Zeroizing;
 
 pub use lines::{LINE_MAX_BYTES, LineSplitter};
 
@@ -21,7 +19,7 @@ pub struct LogText {
     cleaner: Cleaner,
     redactor: Redactor,
     splitter: LineSplitter,
-    clean: Vec<u8>,
+    clean: Zeroizing<Vec<u8>>,
     masked: Vec<u8>,
 }
 
@@ -33,7 +31,7 @@ impl LogText {
             cleaner: Cleaner::default(),
             redactor: Redactor::new(matcher),
             splitter: LineSplitter::default(),
-            clean: Vec::new(),
+            clean: Zeroizing::default(),
             masked: Vec::new(),
         }
     }

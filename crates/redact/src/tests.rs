@@ -1,7 +1,8 @@
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
 
 use super::*;
-use crate::terminal::uncoloured;
+use crate::terminal::{ColourSkip, uncoloured};
 
 fn redactor(secrets: &[&str]) -> Redactor {
     let matcher = Matcher::new(secrets.iter().map(|secret| secret.as_bytes())).unwrap();
@@ -18,19 +19,14 @@ fn redact(secrets: &[&str], chunks: &[&str]) -> String {
 }
 
 /// What a redactor is meant to do, said as simply as possible: mark every byte of every match in
-/// the text without colours, then mask each run of marks.
-fn oracle(needles: &[Vec<u8>], text: &[u8]) -> Vec<u8> {
-    let mut skip = ColourSkip::default();
-    let places: Vec<_> = (0..text.len()).filter(|&i| !skip.skips(text[i])).collect();
+/// the searched text, and what was left out within, then mask each run of marks.
+fn oracle(needles: &[Zeroizing<Vec<u8>>], text: &[u8]) -> Vec<u8> {
+    let (searched, places) = searched(text);
     let mut marked = vec![false; text.len()];
     for needle in needles {
-        for window in places.windows(needle.len()) {
-            if window
-                .iter()
-                .zip(needle)
-                .all(|(&place, &byte)| text[place] == byte)
-            {
-                marked[window[0]..=window[needle.len() - 1]].fill(true);
+        for (at, window) in searched.windows(needle.len()).enumerate() {
+            if window == needle.as_slice() {
+                marked[places[at]..=places[at + needle.len() - 1]].fill(true);
             }
         }
     }
@@ -38,11 +34,31 @@ fn oracle(needles: &[Vec<u8>], text: &[u8]) -> Vec<u8> {
     for (i, &byte) in text.iter().enumerate() {
         match marked[i] {
             false => out.push(byte),
-            true if i == 0 || !marked[i - 1] => out.extend_from_slice(MASK),
+            true if i == 0 || !marked[i - 1] => out.extend_from_slice(MASK.as_bytes()),
             true => {}
         }
     }
     out
+}
+
+/// The text as it is searched, and where each of its bytes stands.
+fn searched(text: &[u8]) -> (Vec<u8>, Vec<usize>) {
+    let mut colours = ColourSkip::default();
+    let (mut out, mut places) = (Vec::new(), Vec::new());
+    let (mut word, mut after_blank) = (0, false);
+    for (place, &byte) in text.iter().enumerate() {
+        if colours.skips(byte) {
+            continue;
+        }
+        let blank = byte.is_ascii_whitespace() && byte != b'\x0c';
+        if !blank || !after_blank && word < 40 {
+            out.push(if blank { b' ' } else { byte });
+            places.push(place);
+        }
+        after_blank = blank;
+        word = if blank { 0 } else { word + 1 };
+    }
+    (out, places)
 }
 
 #[test]
@@ -130,17 +146,100 @@ fn endless_colours_are_not_held_back_for_ever() {
     let colours = b"\x1b[0m".repeat(10_000);
     for _ in 0..10 {
         redactor.push(&colours, &mut out);
-        assert!(redactor.held.len() < 2 * COLOURS_MAX_BYTES + colours.len());
+        assert!(redactor.held.len() < 2 * LEFT_OUT_MAX_BYTES + colours.len());
     }
     redactor.finish(&mut out);
     assert_eq!(uncoloured(&out), b"hun");
 }
 
 #[test]
-fn lines_of_a_key_are_masked_whatever_their_line_ends() {
-    let key = "-----BEGIN KEY-----\nMIIEvgIBADANBg\nkqhkiG9w0BAQEF\n-----END KEY-----\n";
-    let shown = key.replace('\n', "\r\n");
-    assert_eq!(redact(&[key], &[&shown]), "[REDACTED]\r\n".repeat(4));
+fn key_is_masked_however_it_is_laid_out() {
+    let body = format!("{}\n{}\nabc=", "A1b2".repeat(16), "C3d4".repeat(16));
+    let key = format!("-----BEGIN KEY-----\n{body}\n-----END KEY-----\n");
+    for shown in [
+        key.replace('\n', "\r\n"),
+        key.replace('\n', " "),
+        key.replace('\n', "\n    "),
+        key.replace('\n', "\\n"),
+        key.replace('\n', "\n\n"),
+    ] {
+        let masked = redact(&[&key], &["x ", &shown]);
+        assert_eq!(
+            masked.trim_end().trim_end_matches("\\n"),
+            "x [REDACTED]",
+            "{shown}"
+        );
+    }
+    for shown in [
+        body.clone(),
+        body.replace('\n', ""),
+        body.replace('\n', "\n  "),
+    ] {
+        assert_eq!(redact(&[&key], &[&shown, "\n"]), "[REDACTED]\n", "{shown}");
+    }
+}
+
+#[test]
+fn encoded_secret_is_masked_wherever_its_lines_are_folded() {
+    let secret = "correct horse battery staple & more of it";
+    for before in 0..80 {
+        let text = format!("{}{secret} and what follows", "-".repeat(before));
+        for (encoded, width) in [
+            (STANDARD.encode(&text), 64),
+            (STANDARD.encode(&text), 76),
+            (hex::encode(&text), 60),
+        ] {
+            let lines: Vec<_> = encoded
+                .as_bytes()
+                .chunks(width)
+                .map(<[u8]>::to_vec)
+                .collect();
+            let masked = redact(
+                &[secret],
+                &[&String::from_utf8(lines.join(&b'\n')).unwrap()],
+            );
+            assert_eq!(masked.matches("[REDACTED]").count(), 1, "{masked}");
+            // What is left is what was encoded around it, less at most the shared characters.
+            let left = masked.replace("[REDACTED]", "").replace('\n', "").len();
+            let around = encoded.len() - secret.len() * encoded.len() / text.len();
+            assert!(left <= around + 8, "{left} of {around}: {masked}");
+        }
+    }
+}
+
+#[test]
+fn secret_learnt_on_the_way_is_masked_from_there_on() {
+    let first = Arc::new(Matcher::new([&b"abcdefgh-1"[..]]).unwrap());
+    let more = Arc::new(first.with([&b"efgh-2345"[..], &b"late"[..]]).unwrap());
+    for split in 0..=18 {
+        let text = b"late abcdefgh-2345";
+        let (head, tail) = text.split_at(split);
+        let (mut redactor, mut out) = (Redactor::new(Arc::clone(&first)), Vec::new());
+        redactor.push(head, &mut out);
+        let stored = out.len();
+        redactor.extend(&more);
+        redactor.push(tail, &mut out);
+        redactor.finish(&mut out);
+        assert_eq!(out[..stored], text[..stored], "what is out is out");
+        let expected = oracle(more.needles(), &text[stored..]);
+        assert_eq!(
+            String::from_utf8_lossy(&out[stored..]),
+            String::from_utf8_lossy(&expected),
+            "{split}"
+        );
+    }
+}
+
+#[test]
+fn secret_learnt_under_a_mask_does_not_uncover_it() {
+    let first = Arc::new(Matcher::new([&b"abcdefgh"[..], &b"efghijkl"[..]]).unwrap());
+    let more = Arc::new(first.with([&b"fgh"[..], &b"efgh"[..]]).unwrap());
+    let (mut redactor, mut out) = (Redactor::new(first), Vec::new());
+    redactor.push(b"abcdefgh", &mut out);
+    redactor.extend(&more);
+    redactor.push(b"ijkl", &mut out);
+    redactor.finish(&mut out);
+    assert_eq!(out, b"[REDACTED]");
 }
 
 #[test]

@@ -36,6 +36,13 @@ impl ColourSkip {
         };
         self.0 != Place::Text
     }
+
+    /// Whether a sequence has begun and not ended.
+    #[inline]
+    #[must_use]
+    pub fn is_inside(self) -> bool {
+        self.0 != Place::Text
+    }
 }
 
 /// `bytes` without colours.
