@@ -30,6 +30,11 @@ mod m20261125_000017_create_processes;
 mod m20261125_000018_add_running_gate;
 mod m20261125_000030_number_deployments_at_the_gate;
 mod m20261125_000031_drop_lease_indexes;
+mod m20261125_000040_create_sealed_values;
+mod m20261125_000041_keep_versions_of_secrets;
+mod m20261125_000042_add_states_of_keys;
+mod m20261125_000043_add_loaded_keys;
+mod m20261125_000044_move_key_of_the_trail;
 mod m20261125_000050_create_audit_entries;
 mod m20261125_000051_create_audit_seals;
 mod m20261125_000052_create_audit_chain;
@@ -63,9 +68,15 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000018_add_running_gate::Migration),
             Box::new(m20261125_000030_number_deployments_at_the_gate::Migration),
             Box::new(m20261125_000031_drop_lease_indexes::Migration),
+            Box::new(m20261125_000040_create_sealed_values::Migration),
+            Box::new(m20261125_000041_keep_versions_of_secrets::Migration),
+            Box::new(m20261125_000042_add_states_of_keys::Migration),
+            Box::new(m20261125_000043_add_loaded_keys::Migration),
             Box::new(m20261125_000050_create_audit_entries::Migration),
             Box::new(m20261125_000051_create_audit_seals::Migration),
             Box::new(m20261125_000052_create_audit_chain::Migration),
+            // After the table that it changes.
+            Box::new(m20261125_000044_move_key_of_the_trail::Migration),
         ]
     }
 }

@@ -38,7 +38,7 @@ async fn main() -> anyhow::Result<()> {
     let (stop, now) = start::signals()?;
     let listener = run::bind(&ctx)?;
     tracing::info!(address = %listener.local_addr()?, "listening");
-    let duties = Duties::start(&ctx, ProcessKind::Api).await;
+    let duties = Duties::start(&ctx, ProcessKind::Api).await?;
     let served = tokio::select! {
         served = run::serve(ctx, listener, stop) => served,
         () = now.cancelled() => Ok(()),

@@ -45,6 +45,8 @@ ids! {
     ProjectId,
     /// One user's role in one project.
     MembershipId,
+    /// An encrypted value of any kind.
+    SealedId,
     /// A place that deployments go to.
     TargetId,
     /// A plain value that steps receive.

@@ -73,7 +73,7 @@ pub async fn open(
     let keys = vault::load::key_ring(&settings.security)?;
     let db = Db::connect(&settings.database).await?;
     schema::require_current(&db).await?;
-    vault::service::check_keys(&db, &keys, db::now()).await?;
+    vault::rotation::service::check_keys(&db, &keys, db::now()).await?;
     let ctx = Ctx::new(db, queue, bus, keys, settings);
     ctx.audit.prepare().await?;
     Ok(ctx)

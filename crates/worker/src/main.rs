@@ -46,7 +46,7 @@ async fn worker() -> anyhow::Result<()> {
     let ctx = start::open(settings, backends.queue, backends.bus).await?;
     let (stop, now) = start::signals()?;
     tracing::info!("ready for deployments");
-    let duties = Duties::start(&ctx, ProcessKind::Worker).await;
+    let duties = Duties::start(&ctx, ProcessKind::Worker).await?;
     let served = slipway_worker::start::serve(&ctx, guard::Program::own(), stop, now).await;
     duties.end().await;
     served

@@ -36,7 +36,7 @@ pub struct SecretView {
     /// Rises with each new value.
     version: i64,
     /// The master key that it is encrypted under.
-    key_version: i64,
+    key_version: Option<i64>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -53,12 +53,12 @@ async fn list(
     let rows = vault::service::list(&ctx, &actor, &key).await?;
     let slugs = slugs(&ctx, &actor, &key).await?;
     let items = rows.into_iter().map(|row| SecretView {
-        name: row.name,
-        target: row.target_id.and_then(|id| slugs.get(&id).cloned()),
-        version: row.version,
-        key_version: row.key_version,
-        created_at: row.created_at,
-        updated_at: row.updated_at,
+        target: row.secret.target_id.and_then(|id| slugs.get(&id).cloned()),
+        key_version: row.value.and_then(|value| value.key_version),
+        name: row.secret.name,
+        version: row.secret.version,
+        created_at: row.secret.created_at,
+        updated_at: row.secret.updated_at,
     });
     Ok(HttpResponse::Ok().json(List::whole(items.collect())))
 }

@@ -54,7 +54,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let listener = slipway_api::run::bind(&ctx)?;
     let address = format!("http://localhost:{}", listener.local_addr()?.port());
     let admin = start::first_admin(&ctx).await?;
-    let duties = Duties::start(&ctx, ProcessKind::Up).await;
+    let duties = Duties::start(&ctx, ProcessKind::Up).await?;
     greet(&ctx, &address, admin.as_ref())?;
 
     let worker_stop = CancellationToken::new();

@@ -59,7 +59,7 @@ pub mod seal {
 }
 
 pub mod chain {
-    //! The chain's key and its ends.
+    //! The chain's ends.
 
     use sea_orm::entity::prelude::*;
 
@@ -70,10 +70,6 @@ pub mod chain {
         pub id: i64,
         pub head: String,
         pub head_mac: Vec<u8>,
-        pub algorithm: String,
-        pub key_version: i64,
-        pub nonce: Vec<u8>,
-        pub ciphertext: Vec<u8>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -180,6 +180,12 @@ impl Entry {
         self.at
     }
 
+    /// Who did it, if it was a person.
+    #[must_use]
+    pub fn actor_id(&self) -> Option<UserId> {
+        self.actor_id
+    }
+
     /// From where, for somebody who is not signed in.
     #[must_use]
     pub fn from_address(mut self, address: &str) -> Self {

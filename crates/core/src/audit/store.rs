@@ -16,7 +16,6 @@ use super::{
 use crate::{
     error::Result,
     id::{AuditId, ProjectId, UserId},
-    vault::cipher::Sealed,
 };
 
 /// Rows of one statement: SQLite takes 32,766 values in one, a row has 17.
@@ -40,7 +39,7 @@ pub(super) async fn insert(tx: &impl ConnectionTrait, rows: Vec<Model>) -> Resul
     }
 }
 
-/// Key and ends of the chain.
+/// The ends of the chain.
 ///
 /// # Errors
 /// When the database fails.
@@ -58,31 +57,6 @@ pub(super) async fn insert_chain(
 ) -> Result<(), DbErr> {
     chain::Entity::insert(values)
         .exec_without_returning(conn)
-        .await?;
-    Ok(())
-}
-
-/// Writes the key as another master key encrypts it, unless another process has.
-///
-/// # Errors
-/// When the database fails.
-pub(super) async fn replace_key(
-    conn: &impl ConnectionTrait,
-    old_version: i64,
-    sealed: &Sealed,
-) -> Result<()> {
-    let values = chain::ActiveModel {
-        algorithm: Set(sealed.alg.as_str().to_owned()),
-        key_version: Set(i64::from(sealed.key_version)),
-        nonce: Set(sealed.nonce.to_vec()),
-        ciphertext: Set(sealed.ciphertext.clone()),
-        ..Default::default()
-    };
-    chain::Entity::update_many()
-        .set(values)
-        .filter(chain::Column::Id.eq(CHAIN))
-        .filter(chain::Column::KeyVersion.eq(old_version))
-        .exec(conn)
         .await?;
     Ok(())
 }

@@ -16,22 +16,22 @@ use super::{
     store,
 };
 use crate::{
-    db::{Db, is_duplicate},
-    error::{Error, Result},
-    id::{AuditId, ProjectId},
+    db::{Db, broken, is_duplicate},
+    error::Result,
+    id::AuditId,
     vault::{
-        cipher::{Binding, Sealed},
         ring::KeyRing,
+        sealed::{self, Place},
     },
 };
 
 /// The only row of `audit_chain`.
 pub(super) const CHAIN: i64 = 1;
-const KEY_BINDING: Binding<'static> = Binding {
-    purpose: "slipway/audit/key/v1",
-    project: ProjectId(0),
+const KEY: Place<'static> = Place {
+    purpose: sealed::AUDIT_KEY,
+    project: None,
     scope: 0,
-    row: CHAIN,
+    owner: CHAIN,
     name: "audit",
 };
 const NONCE_BYTES: usize = 16;
@@ -55,9 +55,8 @@ impl Trail {
         }
     }
 
-    /// Reads the key, or makes it, so that recording asks the database for nothing more; and
-    /// encrypts it anew when another master key has become the active one. Not to be called within
-    /// a transaction.
+    /// Reads the key, or makes it, so that recording asks the database for nothing more. Not to be
+    /// called within a transaction.
     ///
     /// # Errors
     /// When the key cannot be decrypted, or the database fails.
@@ -66,19 +65,14 @@ impl Trail {
             return Ok(());
         }
         if store::chain(self.db.reader()).await?.is_none() {
-            match store::insert_chain(self.db.writer(), self.fresh()?.0).await {
-                Err(error) if is_duplicate(&error) => {}
-                made => made?,
+            let tx = self.db.begin().await?;
+            match self.make(&tx).await? {
+                Some(_) => tx.commit().await?,
+                // Another process was first.
+                None => drop(tx),
             }
         }
-        let row = store::chain(self.db.writer()).await?;
-        let row = row.ok_or_else(|| crate::db::broken("the audit trail has no key"))?;
-        let plain = self.opened(&row)?;
-        if row.key_version != i64::from(self.keys.active_version()) {
-            let sealed = self.keys.seal(&KEY_BINDING, &plain).map_err(altered)?;
-            store::replace_key(self.db.writer(), row.key_version, &sealed).await?;
-        }
-        let key = Key::new(&plain)?;
+        let key = self.kept(self.db.writer()).await?;
         self.key.get_or_init(|| async { key }).await;
         Ok(())
     }
@@ -115,7 +109,7 @@ impl Trail {
     pub(super) async fn key(&self) -> Result<Key> {
         self.prepare().await?;
         let key = self.key.get().cloned();
-        key.ok_or_else(|| crate::db::broken("the audit trail has no key"))
+        key.ok_or_else(|| broken("the audit trail has no key"))
     }
 
     /// The key where a transaction is open. One that this very transaction made is not kept: it may
@@ -124,56 +118,47 @@ impl Trail {
         if let Some(key) = self.key.get() {
             return Ok(key.clone());
         }
-        if let Some(row) = store::chain(self.db.reader()).await? {
-            let key = Key::new(&self.opened(&row)?)?;
+        if store::chain(self.db.reader()).await?.is_some() {
+            let key = self.kept(self.db.reader()).await?;
             return Ok(self.key.get_or_init(|| async { key }).await.clone());
         }
-        if let Some(row) = store::chain(tx).await? {
-            return Key::new(&self.opened(&row)?);
+        if store::chain(tx).await?.is_some() {
+            return self.kept(tx).await;
         }
-        let (values, key) = self.fresh()?;
-        store::insert_chain(tx, values).await?;
-        Ok(key)
+        let made = self.make(tx).await?;
+        made.ok_or_else(|| broken("another process made the audit trail's key at this moment"))
     }
 
-    fn fresh(&self) -> Result<(chain::ActiveModel, Key)> {
+    /// Makes key and chain; nothing when another transaction has just done so.
+    async fn make(&self, tx: &impl ConnectionTrait) -> Result<Option<Key>> {
         let mut plain = Zeroizing::new([0_u8; 32]);
         getrandom::fill(plain.as_mut_slice())?;
         let key = Key::new(plain.as_slice())?;
-        let sealed = self
-            .keys
-            .seal(&KEY_BINDING, plain.as_slice())
-            .map_err(altered)?;
         let head = serde_json::to_string(&Head::default())?;
         let values = chain::ActiveModel {
             id: Set(CHAIN),
             head_mac: Set(key.of_head(&head).to_vec()),
             head: Set(head),
-            algorithm: Set(sealed.alg.as_str().to_owned()),
-            key_version: Set(i64::from(sealed.key_version)),
-            nonce: Set(sealed.nonce.to_vec()),
-            ciphertext: Set(sealed.ciphertext),
         };
-        Ok((values, key))
+        match store::insert_chain(tx, values).await {
+            Err(error) if is_duplicate(&error) => return Ok(None),
+            made => made?,
+        }
+        let input = sealed::Input {
+            place: KEY,
+            version: 1,
+            plain: plain.as_slice(),
+            by: None,
+        };
+        sealed::put(tx, &self.keys, input, crate::db::now()).await?;
+        Ok(Some(key))
     }
 
-    fn opened(&self, row: &chain::Model) -> Result<Zeroizing<Vec<u8>>> {
-        let sealed = (|| {
-            Some(Sealed {
-                alg: row.algorithm.parse().ok()?,
-                key_version: i32::try_from(row.key_version).ok()?,
-                nonce: row.nonce.as_slice().try_into().ok()?,
-                ciphertext: row.ciphertext.clone(),
-            })
-        })();
-        let sealed = sealed.ok_or_else(|| crate::db::broken("the audit trail's key is damaged"))?;
-        let plain = self.keys.open(&KEY_BINDING, &sealed).map_err(altered)?;
-        Ok(Zeroizing::new(plain.expose().to_vec()))
+    async fn kept(&self, conn: &impl ConnectionTrait) -> Result<Key> {
+        let plain = sealed::latest(conn, &self.keys, &KEY).await?;
+        let plain = plain.ok_or_else(|| broken("the audit trail has no key"))?;
+        Key::new(plain.expose())
     }
-}
-
-fn altered(error: crate::vault::cipher::VaultError) -> Error {
-    Error::Internal(anyhow::Error::new(error).context("the audit trail's key"))
 }
 
 /// Cut to what the columns hold.

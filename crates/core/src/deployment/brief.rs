@@ -33,7 +33,7 @@ pub struct Brief {
     /// Plain values, the target's own after the project's.
     pub variables: Vec<variable::entity::Model>,
     /// Sealed values, the target's own after the project's.
-    pub secrets: Vec<vault::entity::Model>,
+    pub secrets: Vec<vault::store::Stored>,
     /// The commit that was live before, if the project has a repository.
     pub previous_commit: Option<String>,
     /// The number of the newest line of its log.
@@ -78,7 +78,7 @@ pub async fn find(db: &Db, errands: &[Errand]) -> Result<Vec<Option<Brief>>> {
             .filter(|row| is_own(row.project_id, row.scope));
         let own_secrets = secrets
             .iter()
-            .filter(|row| is_own(row.project_id, row.scope));
+            .filter(|row| is_own(row.secret.project_id, row.secret.scope));
         let line = lines.iter().find(|(id, _)| *id == errand.deployment);
         briefs.push(Some(Brief {
             project: Arc::clone(project),

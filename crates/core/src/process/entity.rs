@@ -33,6 +33,8 @@ pub struct Model {
     pub draining: bool,
     pub labels: String,
     pub counters: String,
+    /// The versions of the master keys that it has loaded, as a JSON list.
+    pub key_versions: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -18,29 +18,37 @@ use crate::{
     deployment::store::claim::clock,
     error::Result,
     settings::Settings,
+    vault::ring::KeyRing,
 };
 
-/// Says that this process lives, and how it stands. It adds itself if it is not known (any more).
+/// Says that this process lives, and how it stands. False when it is not known (any more).
 ///
 /// # Errors
 /// When the database fails.
-pub async fn announce(
-    conn: &impl ConnectionTrait,
-    me: &Process,
-    kind: ProcessKind,
-    settings: &Settings,
-) -> Result<()> {
+pub async fn announce(conn: &impl ConnectionTrait, me: &Process, keys: &KeyRing) -> Result<bool> {
     let counters = serde_json::to_string(&me.counters.read())?;
+    let key_versions = serde_json::to_string(&keys.versions())?;
     let seen = Entity::update_many()
         .col_expr(Column::SeenUs, now_us(conn.get_database_backend()))
         .col_expr(Column::Draining, Expr::value(me.is_draining()))
-        .col_expr(Column::Counters, Expr::value(counters.as_str()))
+        .col_expr(Column::Counters, Expr::value(counters))
+        .col_expr(Column::KeyVersions, Expr::value(key_versions))
         .filter(Column::Name.eq(me.name.as_str()))
         .exec(conn)
         .await?;
-    if seen.rows_affected > 0 {
-        return Ok(());
-    }
+    Ok(seen.rows_affected > 0)
+}
+
+/// Adds this process to those that are known.
+///
+/// # Errors
+/// When the database fails.
+pub async fn join(
+    conn: &impl ConnectionTrait,
+    (me, kind): (&Process, ProcessKind),
+    settings: &Settings,
+    keys: &KeyRing,
+) -> Result<()> {
     let concurrency = match kind {
         ProcessKind::Api => 0,
         ProcessKind::Worker | ProcessKind::Up => i64::from(settings.queue.max_concurrency),
@@ -57,7 +65,8 @@ pub async fn announce(
         concurrency: Set(concurrency),
         draining: Set(me.is_draining()),
         labels: Set(serde_json::to_string(&settings.worker.labels)?),
-        counters: Set(counters),
+        counters: Set(serde_json::to_string(&me.counters.read())?),
+        key_versions: Set(Some(serde_json::to_string(&keys.versions())?)),
     };
     Entity::insert(row).exec_without_returning(conn).await?;
     Ok(())

@@ -12,6 +12,7 @@ use crate::{
     audit,
     ctx::Ctx,
     db,
+    error::Result,
     ports::QueueError,
     process::{duty, entity::ProcessKind},
 };
@@ -37,10 +38,13 @@ pub struct Duties {
 impl Duties {
     /// Probes the queue, so that its health is known from the first request on, and starts the
     /// loops.
-    pub async fn start(ctx: &Ctx, kind: ProcessKind) -> Self {
+    ///
+    /// # Errors
+    /// When this process cannot join the others.
+    pub async fn start(ctx: &Ctx, kind: ProcessKind) -> Result<Self> {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         probe_once(ctx).await;
-        duty::announce(ctx, kind).await;
+        db::retried(|| duty::join(ctx, kind)).await?;
         tasks.spawn(stop.clone().run_until_cancelled_owned(probe(ctx.clone())));
         tasks.spawn(stop.clone().run_until_cancelled_owned(reap(ctx.clone())));
         tasks.spawn(
@@ -53,11 +57,11 @@ impl Duties {
         );
         tasks.spawn(stop.clone().run_until_cancelled_owned(tidy(ctx.clone())));
         tasks.spawn(stop.clone().run_until_cancelled_owned(seal(ctx.clone())));
-        Self {
+        Ok(Self {
             tasks,
             stop,
             ctx: ctx.clone(),
-        }
+        })
     }
 
     /// Ends the loops, and takes leave of the other processes.

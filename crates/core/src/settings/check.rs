@@ -126,7 +126,7 @@ fn security(security: &Security, found: &mut Findings) {
         found.unless(
             number != Some(active),
             &key,
-            "has the version of the active key",
+            "has the version of security.encryption_key",
         );
     }
 }
@@ -328,7 +328,7 @@ mod tests {
             problems,
             [
                 "`security.encryption_key` is set along with its file; keep one of the two",
-                "`security.retired_keys.2` has the version of the active key",
+                "`security.retired_keys.2` has the version of security.encryption_key",
                 "`security.retired_keys.old` must have a version number for its name",
             ]
         );

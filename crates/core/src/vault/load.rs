@@ -1,6 +1,7 @@
-//! Takes the keys that the settings name, from the settings themselves or from a file.
+//! Takes the keys that the settings name, from the settings themselves or from files.
 //!
-//! The file is for systemd credentials and container secrets; it holds the key and nothing else.
+//! Files are for systemd credentials and container secrets; each holds a key and nothing else. In the
+//! key folder a key's version is the end of its file's name: `encryption_key_2`.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +19,10 @@ use super::{
 use crate::settings::Security;
 
 const ENCRYPTION_KEY: &str = "security.encryption_key";
+const KEYS_DIR: &str = "security.keys_dir";
 const SESSION_SECRET: &str = "security.session_secret";
+/// What the names of key files in the key folder begin with.
+pub const KEY_FILE: &str = "encryption_key_";
 
 /// Why the keys in the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +45,22 @@ pub enum KeySettingError {
         /// What the system said.
         source: io::Error,
     },
-    /// A retired key's name is no version, or that of the active key.
-    #[error("`security.retired_keys.{0}` must be named with a version other than the active one")]
+    /// A key's name is no version, or that of the first key.
+    #[error(
+        "`security.retired_keys.{0}` must be named with a version other than \
+         security.encryption_key_version"
+    )]
     Version(String),
+    /// Two different keys have the same version.
+    #[error("{} and `{setting}` are different keys of version {version}", path.display())]
+    Twice {
+        /// The setting's full name.
+        setting: String,
+        /// The file.
+        path: PathBuf,
+        /// The version that both have.
+        version: i32,
+    },
 }
 
 /// The master keys.
@@ -52,21 +69,111 @@ pub enum KeySettingError {
 ///
 /// Names the setting and says what is wrong with its key and how to make a good one.
 pub fn key_ring(security: &Security) -> Result<KeyRing, KeySettingError> {
-    let file = security.encryption_key_file.as_deref();
-    let text = read(ENCRYPTION_KEY, security.encryption_key.as_ref(), file)?;
-    let active = MasterKey::parse(&text).map_err(refusal(ENCRYPTION_KEY))?;
+    let mut keys = BTreeMap::new();
     let version = security.encryption_key_version;
-    let mut retired = BTreeMap::new();
     for (name, text) in &security.retired_keys {
         let number = name.parse().ok().filter(|number| *number != version);
         let number = number.ok_or_else(|| KeySettingError::Version(name.clone()))?;
         let key = MasterKey::parse(text.expose_secret());
-        retired.insert(
-            number,
-            key.map_err(refusal(&format!("security.retired_keys.{name}")))?,
-        );
+        keys.insert(number, key.map_err(refusal(&retired_key(number)))?);
     }
-    Ok(KeyRing::new((version, active), retired))
+    let is_set = security.encryption_key.is_some() || security.encryption_key_file.is_some();
+    if is_set || security.keys_dir.is_none() {
+        let file = security.encryption_key_file.as_deref();
+        let text = read(ENCRYPTION_KEY, security.encryption_key.as_ref(), file)?;
+        let key = MasterKey::parse(&text).map_err(refusal(ENCRYPTION_KEY))?;
+        keys.insert(version, key);
+    }
+    for (number, path, key) in in_folder(security)? {
+        match keys.get(&number) {
+            None => {
+                keys.insert(number, key);
+            }
+            Some(known) if known.is_same(&key) => {}
+            Some(_) => {
+                let setting = if number == version {
+                    ENCRYPTION_KEY.to_owned()
+                } else {
+                    retired_key(number)
+                };
+                return Err(KeySettingError::Twice {
+                    setting,
+                    path,
+                    version: number,
+                });
+            }
+        }
+    }
+    let newest = keys.last_key_value().map(|(number, _)| *number);
+    let preferred = if is_set { Some(version) } else { newest };
+    preferred
+        .and_then(|number| Some((number, keys.remove(&number)?)))
+        .map(|preferred| KeyRing::new(preferred, keys))
+        .ok_or_else(|| refusal(ENCRYPTION_KEY)(KeyError::Missing))
+}
+
+/// Keys in the key folder whose version `ring` does not have, each in a ring of its own.
+///
+/// # Errors
+///
+/// As [`key_ring`].
+pub fn new_keys(
+    security: &Security,
+    ring: &KeyRing,
+) -> Result<Vec<(i32, KeyRing)>, KeySettingError> {
+    let mut found = Vec::new();
+    for (version, path) in files(security)? {
+        if !ring.has(version) {
+            let key = in_file(&path)?;
+            found.push((version, KeyRing::new((version, key), BTreeMap::new())));
+        }
+    }
+    Ok(found)
+}
+
+fn retired_key(version: i32) -> String {
+    format!("security.retired_keys.{version}")
+}
+
+fn in_folder(security: &Security) -> Result<Vec<(i32, PathBuf, MasterKey)>, KeySettingError> {
+    let read = |(version, path): (i32, PathBuf)| {
+        let key = in_file(&path)?;
+        Ok((version, path, key))
+    };
+    files(security)?.into_iter().map(read).collect()
+}
+
+fn in_file(path: &Path) -> Result<MasterKey, KeySettingError> {
+    let text = read(KEYS_DIR, None, Some(path))?;
+    let setting = format!("{} in {KEYS_DIR}", path.display());
+    MasterKey::parse(&text).map_err(refusal(&setting))
+}
+
+/// The key files of the key folder by version, which is a number at the end of `encryption_key_`.
+/// Other files have no business with this: systemd puts all credentials of a service into one folder.
+fn files(security: &Security) -> Result<Vec<(i32, PathBuf)>, KeySettingError> {
+    let Some(folder) = &security.keys_dir else {
+        return Ok(Vec::new());
+    };
+    let unreadable = |source| KeySettingError::Unreadable {
+        setting: KEYS_DIR.to_owned(),
+        path: folder.clone(),
+        source,
+    };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let name = entry.file_name();
+        let version = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(KEY_FILE))
+            .and_then(|version| version.parse::<i32>().ok());
+        if let Some(version) = version.filter(|version| *version >= 1) {
+            found.push((version, entry.path()));
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
 }
 
 /// The session secret.
@@ -96,8 +203,13 @@ fn read(
     match (value, file) {
         (Some(value), _) => Ok(Zeroizing::new(value.expose_secret().to_owned())),
         (None, Some(path)) => {
+            let setting = if setting == KEYS_DIR {
+                setting.to_owned()
+            } else {
+                format!("{setting}_file")
+            };
             let unreadable = |source| KeySettingError::Unreadable {
-                setting: format!("{setting}_file"),
+                setting,
                 path: path.to_owned(),
                 source,
             };
@@ -137,8 +249,64 @@ mod tests {
             ("RETIRED_KEYS__2", OLD),
         ]));
         let ring = ring.unwrap();
-        assert_eq!(ring.active_version(), 3);
-        assert_eq!(ring.versions().collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(ring.preferred_version(), 3);
+        assert_eq!(ring.versions(), [2, 3]);
+    }
+
+    #[test]
+    fn keys_come_from_a_folder_by_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        let dir = folder.path().to_str().unwrap().to_owned();
+        let alone = security(&[("KEYS_DIR", &dir)]);
+        let refused = key_ring(&alone).unwrap_err().to_string();
+        assert!(
+            refused.starts_with("`security.encryption_key` is missing"),
+            "{refused}"
+        );
+        put("encryption_key_1", OLD);
+        put("encryption_key_10", &format!("{KEY}\n"));
+        for other in ["session_secret", "encryption_key_x", "encryption_key_", "2"] {
+            put(other, "something else");
+        }
+        let ring = key_ring(&alone).unwrap();
+        assert_eq!(
+            (ring.preferred_version(), ring.versions()),
+            (10, vec![1, 10])
+        );
+
+        let both = security(&[("KEYS_DIR", &dir), ("ENCRYPTION_KEY", OLD)]);
+        assert_eq!(key_ring(&both).unwrap().preferred_version(), 1);
+        let differ = security(&[("KEYS_DIR", &dir), ("ENCRYPTION_KEY", KEY)]);
+        let refused = key_ring(&differ).unwrap_err().to_string();
+        assert!(
+            refused.contains("are different keys of version 1"),
+            "{refused}"
+        );
+
+        put("encryption_key_11", "short");
+        let refused = key_ring(&alone).unwrap_err().to_string();
+        assert!(
+            refused.contains("encryption_key_11 in security.keys_dir"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn key_that_comes_into_the_folder_later_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().to_str().unwrap();
+        let settings = security(&[("KEYS_DIR", dir), ("ENCRYPTION_KEY", KEY)]);
+        let ring = key_ring(&settings).unwrap();
+        assert!(new_keys(&settings, &ring).unwrap().is_empty());
+        fs::write(folder.path().join("encryption_key_2"), OLD).unwrap();
+        let found = new_keys(&settings, &ring).unwrap();
+        let [(2, new)] = <[_; 1]>::try_from(found).unwrap() else {
+            panic!("another version");
+        };
+        ring.adopt(new);
+        assert_eq!(ring.versions(), [1, 2]);
+        assert!(new_keys(&settings, &ring).unwrap().is_empty());
     }
 
     #[test]

@@ -1,9 +1,14 @@
-//! The loaded master keys: the active one encrypts, every one decrypts.
+//! The loaded master keys: a value is encrypted with the one that is asked for, and decrypted with
+//! the one that it was encrypted with.
 //!
 //! Each project has a key of its own, derived from the master key, so that no key ever meets a
-//! huge number of values. Re-encrypting rows under another key is not done here.
+//! huge number of values. Which key is the active one stands in the database (`rotation`).
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use zeroize::Zeroizing;
 
@@ -22,45 +27,79 @@ const CHECK: Binding<'_> = Binding {
     scope: 0,
     row: 0,
     name: "",
+    version: 0,
 };
 
-/// Master keys by version.
+/// Master keys by version. Keys can join while it is in use; none ever leaves.
 pub struct KeyRing {
-    active: i32,
-    keys: BTreeMap<i32, MasterKey>,
+    preferred: i32,
+    keys: RwLock<BTreeMap<i32, Arc<MasterKey>>>,
 }
 
 impl KeyRing {
-    /// A ring that encrypts with `active` and decrypts with the `retired` keys too.
+    /// A ring of these keys. `preferred` is the one that becomes active in a new database.
     #[must_use]
-    pub fn new(active: (i32, MasterKey), retired: BTreeMap<i32, MasterKey>) -> Self {
-        let (version, key) = active;
-        let mut keys = retired;
-        keys.insert(version, key);
+    pub fn new(preferred: (i32, MasterKey), others: BTreeMap<i32, MasterKey>) -> Self {
+        let (version, key) = preferred;
+        let mut keys: BTreeMap<_, _> = others
+            .into_iter()
+            .map(|(version, key)| (version, Arc::new(key)))
+            .collect();
+        keys.insert(version, Arc::new(key));
         Self {
-            active: version,
-            keys,
+            preferred: version,
+            keys: RwLock::new(keys),
         }
     }
 
-    /// The version that new values are encrypted with.
+    /// The version that becomes active in a new database.
     #[must_use]
-    pub fn active_version(&self) -> i32 {
-        self.active
+    pub fn preferred_version(&self) -> i32 {
+        self.preferred
     }
 
     /// Every loaded version, rising.
-    pub fn versions(&self) -> impl Iterator<Item = i32> {
-        self.keys.keys().copied()
+    #[must_use]
+    pub fn versions(&self) -> Vec<i32> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.keys().copied().collect()
     }
 
-    /// Encrypts a value for its place with the active key.
+    /// Whether the key of this version is loaded.
+    #[must_use]
+    pub fn has(&self, version: i32) -> bool {
+        self.master(version).is_ok()
+    }
+
+    /// Takes one more key; one that is loaded already stays.
+    pub fn add(&self, version: i32, key: MasterKey) {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        keys.entry(version).or_insert_with(|| Arc::new(key));
+    }
+
+    /// Takes the keys of another ring; those that are loaded already stay.
+    pub fn adopt(&self, other: Self) {
+        let joining = other.keys.into_inner();
+        let joining = joining.unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        for (version, key) in joining {
+            keys.entry(version).or_insert(key);
+        }
+    }
+
+    /// Encrypts a value for its place with the key of this version.
     ///
     /// # Errors
     ///
-    /// Only when there is no randomness or the value is larger than 64 GiB.
-    pub fn seal(&self, place: &Binding<'_>, plain: &[u8]) -> Result<Sealed, VaultError> {
-        self.seal_with(self.active, place, plain)
+    /// `UnknownKeyVersion` when the key is not loaded; otherwise only when there is no randomness or
+    /// the value is larger than 64 GiB.
+    pub fn seal(
+        &self,
+        version: i32,
+        place: &Binding<'_>,
+        plain: &[u8],
+    ) -> Result<Sealed, VaultError> {
+        self.seal_as(Algorithm::Aes256GcmSivVersioned, version, place, plain)
     }
 
     /// Decrypts a value that belongs to this place.
@@ -70,19 +109,9 @@ impl KeyRing {
     /// `UnknownKeyVersion` when its key is not loaded, `Integrity` when it was changed, or encrypted
     /// for another place or with another key.
     pub fn open(&self, place: &Binding<'_>, sealed: &Sealed) -> Result<SecretValue, VaultError> {
-        let Sealed {
-            alg: Algorithm::Aes256GcmSiv,
-            key_version,
-            nonce,
-            ciphertext,
-        } = sealed;
-        let key = self.project_key(*key_version, place.project)?;
-        decrypt(
-            &key,
-            *nonce,
-            &place.associated_data(*key_version),
-            ciphertext,
-        )
+        let key = self.project_key(sealed.key_version, place.project)?;
+        let associated = place.associated_data(sealed.alg, sealed.key_version);
+        decrypt(&key, sealed.nonce, &associated, &sealed.ciphertext)
     }
 
     /// A value to keep, by which [`Self::verify_check`] knows the key of this version again.
@@ -91,7 +120,7 @@ impl KeyRing {
     ///
     /// `UnknownKeyVersion` when the key is not loaded.
     pub fn check_value(&self, version: i32) -> Result<Sealed, VaultError> {
-        self.seal_with(version, &CHECK, CHECK_PLAIN)
+        self.seal_as(Algorithm::Aes256GcmSiv, version, &CHECK, CHECK_PLAIN)
     }
 
     /// Whether the loaded key of this version is the one that made the check value.
@@ -100,30 +129,35 @@ impl KeyRing {
     ///
     /// `UnknownKeyVersion` when no key of this version is loaded, `WrongKey` when it is another.
     pub fn verify_check(&self, version: i32, check: &Sealed) -> Result<(), VaultError> {
-        if !self.keys.contains_key(&version) {
-            return Err(VaultError::UnknownKeyVersion(version));
-        }
+        self.master(version)?;
         match self.open(&CHECK, check) {
             Ok(plain) if check.key_version == version && plain.expose() == CHECK_PLAIN => Ok(()),
             _ => Err(VaultError::WrongKey(version)),
         }
     }
 
-    fn seal_with(
+    fn seal_as(
         &self,
+        alg: Algorithm,
         version: i32,
         place: &Binding<'_>,
         plain: &[u8],
     ) -> Result<Sealed, VaultError> {
         let key = self.project_key(version, place.project)?;
         let nonce = fresh_nonce()?;
-        let ciphertext = encrypt(&key, nonce, &place.associated_data(version), plain)?;
+        let ciphertext = encrypt(&key, nonce, &place.associated_data(alg, version), plain)?;
         Ok(Sealed {
-            alg: Algorithm::Aes256GcmSiv,
+            alg,
             key_version: version,
             nonce,
             ciphertext,
         })
+    }
+
+    fn master(&self, version: i32) -> Result<Arc<MasterKey>, VaultError> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let key = keys.get(&version).map(Arc::clone);
+        key.ok_or(VaultError::UnknownKeyVersion(version))
     }
 
     fn project_key(
@@ -131,20 +165,16 @@ impl KeyRing {
         version: i32,
         project: ProjectId,
     ) -> Result<Zeroizing<[u8; 32]>, VaultError> {
-        let master = self
-            .keys
-            .get(&version)
-            .ok_or(VaultError::UnknownKeyVersion(version))?;
-        master.derive(&[PROJECT_KEY, &project.0.to_be_bytes()])
+        self.master(version)?
+            .derive(&[PROJECT_KEY, &project.0.to_be_bytes()])
     }
 }
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let versions: Vec<i32> = self.versions().collect();
         f.debug_struct("KeyRing")
-            .field("active", &self.active)
-            .field("versions", &versions)
+            .field("preferred", &self.preferred)
+            .field("versions", &self.versions())
             .finish()
     }
 }
@@ -152,15 +182,16 @@ impl fmt::Debug for KeyRing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vault::cipher::SECRET_PURPOSE;
+    use crate::vault::sealed::SECRET;
 
     const PLAIN: &[u8] = b"correct horse battery staple";
     const PLACE: Binding<'_> = Binding {
-        purpose: SECRET_PURPOSE,
+        purpose: SECRET,
         project: ProjectId(7),
         scope: 3,
         row: 42,
         name: "DB_PASSWORD",
+        version: 5,
     };
 
     fn key(seed: u8) -> MasterKey {
@@ -181,7 +212,7 @@ mod tests {
     #[test]
     fn value_comes_back_in_its_own_place() {
         for plain in [PLAIN, b"", &[0, 255, 10], &vec![b'x'; 100_000]] {
-            let sealed = ring().seal(&PLACE, plain).unwrap();
+            let sealed = ring().seal(2, &PLACE, plain).unwrap();
             assert_eq!(sealed.key_version, 2);
             assert_eq!(sealed.ciphertext.len(), plain.len() + 16);
             assert_eq!(ring().open(&PLACE, &sealed).unwrap().expose(), plain);
@@ -190,7 +221,7 @@ mod tests {
 
     #[test]
     fn value_does_not_open_in_any_other_place() {
-        let sealed = ring().seal(&PLACE, PLAIN).unwrap();
+        let sealed = ring().seal(2, &PLACE, PLAIN).unwrap();
         for other in [
             Binding {
                 purpose: "slipway/other/v1",
@@ -206,14 +237,23 @@ mod tests {
                 name: "DB_PASSWORd",
                 ..PLACE
             },
+            Binding {
+                version: 4,
+                ..PLACE
+            },
         ] {
             assert!(refused(&other, &sealed), "{other:?}");
         }
+        let relabelled = Sealed {
+            alg: Algorithm::Aes256GcmSiv,
+            ..sealed
+        };
+        assert!(refused(&PLACE, &relabelled), "its version was taken off");
     }
 
     #[test]
     fn value_does_not_open_under_another_version() {
-        let sealed = ring().seal(&PLACE, PLAIN).unwrap();
+        let sealed = ring().seal(2, &PLACE, PLAIN).unwrap();
         assert!(refused(
             &PLACE,
             &Sealed {
@@ -235,7 +275,7 @@ mod tests {
 
     #[test]
     fn every_changed_bit_is_noticed() {
-        let sealed = ring().seal(&PLACE, PLAIN).unwrap();
+        let sealed = ring().seal(2, &PLACE, PLAIN).unwrap();
         for bit in 0..sealed.ciphertext.len() * 8 {
             let mut changed = sealed.clone();
             changed.ciphertext[bit / 8] ^= 1 << (bit % 8);
@@ -250,7 +290,7 @@ mod tests {
 
     #[test]
     fn every_cut_and_extension_is_noticed() {
-        let sealed = ring().seal(&PLACE, PLAIN).unwrap();
+        let sealed = ring().seal(2, &PLACE, PLAIN).unwrap();
         for length in 0..sealed.ciphertext.len() {
             let ciphertext = sealed.ciphertext[..length].to_vec();
             assert!(
@@ -288,27 +328,50 @@ mod tests {
     #[test]
     fn equal_values_look_different_each_time() {
         let (first, second) = (
-            ring().seal(&PLACE, PLAIN).unwrap(),
-            ring().seal(&PLACE, PLAIN).unwrap(),
+            ring().seal(2, &PLACE, PLAIN).unwrap(),
+            ring().seal(2, &PLACE, PLAIN).unwrap(),
         );
         assert_ne!(first.nonce, second.nonce);
         assert_ne!(first.ciphertext, second.ciphertext);
     }
 
     #[test]
-    fn retired_key_decrypts_and_never_encrypts() {
+    fn former_key_still_decrypts() {
         let former = KeyRing::new((1, key(1)), BTreeMap::new());
-        let sealed = former.seal(&PLACE, PLAIN).unwrap();
+        let sealed = former.seal(1, &PLACE, PLAIN).unwrap();
         assert_eq!(ring().open(&PLACE, &sealed).unwrap().expose(), PLAIN);
-        assert_eq!(ring().seal(&PLACE, PLAIN).unwrap().key_version, 2);
-        assert_eq!(ring().versions().collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(ring().versions(), [1, 2]);
+    }
+
+    #[test]
+    fn values_from_before_versions_were_bound_are_still_read() {
+        let old = ring()
+            .seal_as(Algorithm::Aes256GcmSiv, 1, &PLACE, PLAIN)
+            .unwrap();
+        assert_eq!(ring().open(&PLACE, &old).unwrap().expose(), PLAIN);
+        let relabelled = Sealed {
+            alg: Algorithm::Aes256GcmSivVersioned,
+            ..old
+        };
+        assert!(refused(&PLACE, &relabelled));
+    }
+
+    #[test]
+    fn key_joins_while_the_ring_is_in_use_and_replaces_none() {
+        let ring = KeyRing::new((1, key(1)), BTreeMap::new());
+        let sealed = ring.seal(1, &PLACE, PLAIN).unwrap();
+        ring.add(1, key(9));
+        ring.add(2, key(2));
+        assert_eq!(ring.open(&PLACE, &sealed).unwrap().expose(), PLAIN);
+        assert_eq!(ring.versions(), [1, 2]);
+        assert!(ring.has(2) && !ring.has(3));
     }
 
     #[test]
     fn missing_key_is_told_from_a_changed_value() {
         let sealed = Sealed {
             key_version: 9,
-            ..ring().seal(&PLACE, PLAIN).unwrap()
+            ..ring().seal(2, &PLACE, PLAIN).unwrap()
         };
         assert!(matches!(
             ring().open(&PLACE, &sealed),
@@ -342,13 +405,13 @@ mod tests {
 
     #[test]
     fn errors_and_debug_output_hold_no_plain_text() {
-        let mut sealed = ring().seal(&PLACE, PLAIN).unwrap();
+        let mut sealed = ring().seal(2, &PLACE, PLAIN).unwrap();
         sealed.ciphertext[0] ^= 1;
         let error = ring().open(&PLACE, &sealed).unwrap_err();
         let shown = format!("{error} {error:?} {:?} {sealed:?}", ring());
         assert!(!shown.contains("horse"), "{shown}");
         assert!(
-            shown.contains("KeyRing { active: 2, versions: [1, 2] }"),
+            shown.contains("KeyRing { preferred: 2, versions: [1, 2] }"),
             "{shown}"
         );
     }

@@ -6,21 +6,21 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
-    cipher::{Binding, SECRET_PURPOSE, Sealed},
-    entity::Model,
-    ring::KeyRing,
-    store,
+    cipher::VaultError,
+    rotation::{self, entity::KeyState},
+    sealed::{self, Place},
+    store::{self, Stored},
     value::SecretValue,
 };
 use crate::{
     access::{Actor, Permission},
     audit::entry::{Action, Entry, ObjectKind},
     ctx::Ctx,
-    db::{Db, broken, is_duplicate},
+    db::is_duplicate,
     deployment::reason::{Code, Reason},
     error::{Error, Result},
     field::VariableName,
-    id::{ProjectId, TargetId},
+    id::{ProjectId, SecretId, TargetId},
     pipeline::Pipeline,
     variable,
 };
@@ -32,7 +32,7 @@ pub const VALUE_BYTES_MIN: usize = slipway_redact::VALUE_MIN_BYTES;
 ///
 /// # Errors
 /// [`Error::NotFound`].
-pub async fn list(ctx: &Ctx, actor: &Actor, project: &str) -> Result<Vec<Model>> {
+pub async fn list(ctx: &Ctx, actor: &Actor, project: &str) -> Result<Vec<Stored>> {
     let (project, _) =
         variable::service::place(ctx, actor, project, None, Permission::ViewProject).await?;
     store::list(ctx.db.reader(), project).await
@@ -80,7 +80,8 @@ pub async fn put(
     let (name, value) = (input.name.as_str(), value.as_bytes());
     let entry = entry(actor, Action::SecretSet, place, name, now);
     loop {
-        let written = crate::db::retried(|| write(ctx, place, (name, value), &entry, now)).await?;
+        let written = crate::db::retried(|| write(ctx, (place, name), value, &entry));
+        let written = written.await?;
         if let Some(is_new) = written {
             return Ok(is_new);
         }
@@ -90,26 +91,29 @@ pub async fn put(
 /// Nothing when another writer has just made the row: then there is a version to follow.
 async fn write(
     ctx: &Ctx,
-    place: (ProjectId, Option<TargetId>),
-    (name, value): (&str, &[u8]),
+    (place, name): ((ProjectId, Option<TargetId>), &str),
+    plain: &[u8],
     entry: &Entry,
-    now: DateTime<Utc>,
 ) -> Result<Option<bool>> {
+    let now = entry.at();
     let tx = ctx.db.begin().await?;
     let known = store::find_locked(&tx, place, name).await?;
     let is_new = known.is_none();
     let (id, version) = match known {
         Some(row) => (row.id, row.version),
-        None => {
-            let placeholder = seal(&ctx.keys, &binding(place, 0, name), b"reserved")?;
-            match store::reserve(&tx, place, name, &placeholder, now).await {
-                Err(error) if is_duplicate(&error) => return Ok(None),
-                reserved => (reserved?, 0),
-            }
-        }
+        None => match store::reserve(&tx, place, name, now).await {
+            Err(error) if is_duplicate(&error) => return Ok(None),
+            reserved => (reserved?, 0),
+        },
     };
-    let sealed = seal(&ctx.keys, &binding(place, id.0, name), value)?;
-    store::write(&tx, id, version + 1, &sealed, now).await?;
+    let input = sealed::Input {
+        place: sealed_at(place, id, name),
+        version: version + 1,
+        plain,
+        by: entry.actor_id(),
+    };
+    let value = sealed::put(&tx, &ctx.keys, input, now).await?;
+    store::write(&tx, id, version + 1, value, now).await?;
     let state = serde_json::json!({ "target_id": place.1, "version": version + 1 });
     let entry = entry
         .clone()
@@ -133,19 +137,14 @@ fn entry(
         .after(&serde_json::json!({ "target_id": place.1 }))
 }
 
-fn binding(place: (ProjectId, Option<TargetId>), row: i64, name: &str) -> Binding<'_> {
-    Binding {
-        purpose: SECRET_PURPOSE,
-        project: place.0,
+fn sealed_at(place: (ProjectId, Option<TargetId>), id: SecretId, name: &str) -> Place<'_> {
+    Place {
+        purpose: sealed::SECRET,
+        project: Some(place.0),
         scope: variable::store::scope(place.1),
-        row,
+        owner: id.0,
         name,
     }
-}
-
-fn seal(keys: &KeyRing, binding: &Binding<'_>, value: &[u8]) -> Result<Sealed> {
-    keys.seal(binding, value)
-        .map_err(|error| Error::Internal(error.into()))
 }
 
 /// Deletes a secret.
@@ -173,9 +172,10 @@ pub async fn delete(
         crate::db::now(),
     );
     let tx = ctx.db.begin().await?;
-    if !store::delete(&tx, place, &name).await? {
-        return Err(missing());
-    }
+    let row = store::find_locked(&tx, place, name.as_str()).await?;
+    let id = row.ok_or_else(missing)?.id;
+    store::delete(&tx, id).await?;
+    sealed::remove(&tx, sealed::SECRET, id.0).await?;
     ctx.audit.record(&tx, &entry).await?;
     tx.commit().await?;
     Ok(())
@@ -185,20 +185,44 @@ pub async fn delete(
 /// own value replaces its project's; system-only.
 ///
 /// # Errors
-/// The reason for which the deployment cannot run; the outer error when the database fails.
-pub(crate) fn reveal_for_run(
+/// The reason for which the deployment cannot run; the outer error when this process lacks a key that
+/// another one has, which is nothing that the deployment can help.
+pub(crate) async fn reveal_for_run(
     ctx: &Ctx,
-    rows: &[Model],
+    rows: &[Stored],
     pipeline: &Pipeline,
-) -> std::result::Result<BTreeMap<String, SecretValue>, Reason> {
+) -> Result<std::result::Result<BTreeMap<String, SecretValue>, Reason>> {
+    let wanted = match named_by(pipeline, rows) {
+        Ok(wanted) => wanted,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let mut revealed = BTreeMap::new();
+    for (name, row) in wanted {
+        match open_with_new_keys(ctx, row).await? {
+            Ok(value) => {
+                revealed.insert(name.to_owned(), value);
+            }
+            Err(error) => {
+                let text = format!("The secret {name} could not be decrypted: {error}.");
+                return Ok(Err(Reason::new(Code::SecretIntegrity, text)));
+            }
+        }
+    }
+    Ok(Ok(revealed))
+}
+
+/// The secrets that steps name, all of them when a step names none in particular.
+fn named_by<'a>(
+    pipeline: &Pipeline,
+    rows: &'a [Stored],
+) -> std::result::Result<BTreeMap<&'a str, &'a Stored>, Reason> {
     let named = pipeline.secret_names();
-    let mut wanted: BTreeMap<&str, &Model> = BTreeMap::new();
+    let mut wanted = BTreeMap::new();
     for row in rows {
-        let is_named = named
-            .as_ref()
-            .is_none_or(|names| names.contains(row.name.as_str()));
+        let name = row.secret.name.as_str();
+        let is_named = named.as_ref().is_none_or(|names| names.contains(name));
         if is_named {
-            wanted.insert(&row.name, row);
+            wanted.insert(name, row);
         }
     }
     let mut named_by_steps = pipeline
@@ -209,63 +233,36 @@ pub(crate) fn reveal_for_run(
         let text = format!("A step names the secret {name}, which the project does not have.");
         return Err(Reason::new(Code::SecretMissing, text));
     }
-    let mut revealed = BTreeMap::new();
-    for (name, row) in wanted {
-        revealed.insert(name.to_owned(), open(&ctx.keys, row)?);
-    }
-    Ok(revealed)
+    Ok(wanted)
 }
 
-fn open(keys: &KeyRing, row: &Model) -> std::result::Result<SecretValue, Reason> {
-    let altered = |what: &str| {
-        let text = format!("The secret {} could not be decrypted: {what}.", row.name);
-        Reason::new(Code::SecretIntegrity, text)
+/// A key that this process does not have may have come a moment ago. If it has not, and there is such
+/// a key, then not the value is wrong but this process.
+async fn open_with_new_keys(
+    ctx: &Ctx,
+    row: &Stored,
+) -> Result<std::result::Result<SecretValue, VaultError>> {
+    let version = match open(ctx, row) {
+        Err(VaultError::UnknownKeyVersion(version)) => version,
+        opened => return Ok(opened),
     };
-    let sealed = sealed(&row.algorithm, row.key_version, &row.nonce, &row.ciphertext)
-        .ok_or_else(|| altered("its row is damaged"))?;
-    let place = (row.project_id, row.target_id);
-    keys.open(&binding(place, row.id.0, &row.name), &sealed)
-        .map_err(|error| altered(&error.to_string()))
-}
-
-fn sealed(algorithm: &str, key_version: i64, nonce: &[u8], ciphertext: &[u8]) -> Option<Sealed> {
-    Some(Sealed {
-        alg: algorithm.parse().ok()?,
-        key_version: i32::try_from(key_version).ok()?,
-        nonce: nonce.try_into().ok()?,
-        ciphertext: ciphertext.to_vec(),
-    })
-}
-
-/// Compares each master key with the check value that its version left in the database, and leaves
-/// one for a new version. A wrong key stops the process here, not at the first deployment;
-/// system-only.
-///
-/// # Errors
-/// When a key is not the one that its version had, or the database fails.
-pub async fn check_keys(db: &Db, keys: &KeyRing, now: DateTime<Utc>) -> Result<()> {
-    for version in keys.versions() {
-        if let Some(row) = store::key_check(db.reader(), version).await? {
-            let check = sealed(&row.algorithm, row.key_version, &row.nonce, &row.ciphertext);
-            if check.is_none_or(|check| keys.verify_check(version, &check).is_err()) {
-                return Err(broken(format!(
-                    "the master key of version {version} is not the one that this database was \
-                     encrypted with; give back the old key as security.encryption_key, or add the \
-                     new one under another version"
-                )));
-            }
-            continue;
-        }
-        let check = keys
-            .check_value(version)
-            .map_err(|error| Error::Internal(error.into()))?;
-        match store::insert_key_check(db.writer(), version, &check, now).await {
-            Err(error) if is_duplicate(&error) => {
-                // Another process was first: compare with what it left.
-                return Box::pin(check_keys(db, keys, now)).await;
-            }
-            outcome => outcome?,
-        }
+    rotation::watch::look_for_keys(ctx).await;
+    if !ctx.keys.has(version)
+        && let Some(key) = rotation::store::find(ctx.db.reader(), version).await?
+        && key.state != KeyState::Retired
+    {
+        return Err(rotation::lacking(version));
     }
-    Ok(())
+    Ok(open(ctx, row))
+}
+
+fn open(ctx: &Ctx, row: &Stored) -> std::result::Result<SecretValue, VaultError> {
+    let Stored { secret, value } = row;
+    let place = sealed_at(
+        (secret.project_id, secret.target_id),
+        secret.id,
+        &secret.name,
+    );
+    let value = value.as_ref().ok_or(VaultError::Integrity)?;
+    sealed::open(&ctx.keys, &place, secret.version, value)
 }

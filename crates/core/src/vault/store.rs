@@ -1,4 +1,4 @@
-//! Secrets and key checks in the database, encrypted; system-only.
+//! Secrets in the database; system-only. Their values stand with the other sealed ones.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
@@ -7,27 +7,42 @@ use sea_orm::{
 };
 
 use super::{
-    cipher::Sealed,
-    entity::{ActiveModel, Column, Entity, Model, key_check},
+    entity::{ActiveModel, Column, Entity, Model},
+    sealed,
 };
 use crate::{
     error::Result,
-    field::VariableName,
-    id::{ProjectId, SecretId, TargetId},
+    id::{ProjectId, SealedId, SecretId, TargetId},
     variable::store::scope,
 };
+
+/// A secret with its newest value, still encrypted. The value is missing only when somebody took its
+/// row away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// What it is.
+    pub secret: Model,
+    /// What it holds.
+    pub value: Option<sealed::Model>,
+}
+
+fn stored((secret, value): (Model, Option<sealed::Model>)) -> Stored {
+    Stored { secret, value }
+}
 
 /// A project's secrets, still encrypted.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn list(conn: &impl ConnectionTrait, project: ProjectId) -> Result<Vec<Model>> {
-    Ok(Entity::find()
+pub async fn list(conn: &impl ConnectionTrait, project: ProjectId) -> Result<Vec<Stored>> {
+    let rows = Entity::find()
+        .find_also_related(sealed::entity::Entity)
         .filter(Column::ProjectId.eq(project))
         .order_by_asc(Column::Name)
         .order_by_asc(Column::Scope)
         .all(conn)
-        .await?)
+        .await?;
+    Ok(rows.into_iter().map(stored).collect())
 }
 
 /// What deployments to these targets receive: their projects' own, then each target's own.
@@ -38,18 +53,36 @@ pub async fn for_targets(
     conn: &impl ConnectionTrait,
     projects: &[ProjectId],
     targets: &[TargetId],
-) -> Result<Vec<Model>> {
+) -> Result<Vec<Stored>> {
     let scopes = targets.iter().map(|target| target.0).chain([0]);
-    Ok(Entity::find()
+    let rows = Entity::find()
+        .find_also_related(sealed::entity::Entity)
         .filter(Column::ProjectId.is_in(projects.iter().copied()))
         .filter(Column::Scope.is_in(scopes))
         .order_by_asc(Column::Scope)
         .all(conn)
+        .await?;
+    Ok(rows.into_iter().map(stored).collect())
+}
+
+/// The secret of this name, if there is one.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find(
+    conn: &impl ConnectionTrait,
+    place: (ProjectId, Option<TargetId>),
+    name: &str,
+) -> Result<Option<Model>> {
+    Ok(Entity::find()
+        .filter(Column::ProjectId.eq(place.0))
+        .filter(Column::Scope.eq(scope(place.1)))
+        .filter(Column::Name.eq(name))
+        .one(conn)
         .await?)
 }
 
-/// The secret of this name, if there is one, locked until the transaction ends: two writers must not
-/// make the same version.
+/// The same, locked until the transaction ends: two writers must not make the same version.
 ///
 /// # Errors
 /// When the database fails.
@@ -67,8 +100,7 @@ pub async fn find_locked(
         .await?)
 }
 
-/// Inserts a secret's row without a value: its id is part of what binds the value to it. The
-/// placeholder nonce is unique because the row's place is.
+/// Inserts a secret's row without a value: its id is part of what binds the value to it.
 ///
 /// # Errors
 /// When the database fails.
@@ -76,7 +108,6 @@ pub async fn reserve(
     tx: &impl ConnectionTrait,
     place: (ProjectId, Option<TargetId>),
     name: &str,
-    placeholder: &Sealed,
     now: DateTime<Utc>,
 ) -> Result<SecretId, DbErr> {
     let row = ActiveModel {
@@ -85,10 +116,7 @@ pub async fn reserve(
         scope: Set(scope(place.1)),
         name: Set(name.to_owned()),
         version: Set(0),
-        algorithm: Set(placeholder.alg.as_str().to_owned()),
-        key_version: Set(i64::from(placeholder.key_version)),
-        nonce: Set(placeholder.nonce.to_vec()),
-        ciphertext: Set(Vec::new()),
+        value_id: Set(SealedId(0)),
         created_at: Set(now),
         updated_at: Set(now),
         ..ActiveModel::default()
@@ -96,7 +124,7 @@ pub async fn reserve(
     Ok(Entity::insert(row).exec(tx).await?.last_insert_id)
 }
 
-/// Writes a new value.
+/// Lets a secret have this value from now on.
 ///
 /// # Errors
 /// When the database fails.
@@ -104,15 +132,12 @@ pub async fn write(
     tx: &impl ConnectionTrait,
     id: SecretId,
     version: i64,
-    sealed: &Sealed,
+    value: SealedId,
     now: DateTime<Utc>,
 ) -> Result<()> {
     let values = ActiveModel {
         version: Set(version),
-        algorithm: Set(sealed.alg.as_str().to_owned()),
-        key_version: Set(i64::from(sealed.key_version)),
-        nonce: Set(sealed.nonce.to_vec()),
-        ciphertext: Set(sealed.ciphertext.clone()),
+        value_id: Set(value),
         updated_at: Set(now),
         ..ActiveModel::default()
     };
@@ -124,58 +149,14 @@ pub async fn write(
     Ok(())
 }
 
-/// Deletes a secret; false when there was none.
+/// Deletes a secret's row.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn delete(
-    conn: &impl ConnectionTrait,
-    place: (ProjectId, Option<TargetId>),
-    name: &VariableName,
-) -> Result<bool> {
-    let deleted = Entity::delete_many()
-        .filter(Column::ProjectId.eq(place.0))
-        .filter(Column::Scope.eq(scope(place.1)))
-        .filter(Column::Name.eq(name.as_str()))
-        .exec(conn)
-        .await?;
-    Ok(deleted.rows_affected > 0)
-}
-
-/// The check value of a key version.
-///
-/// # Errors
-/// When the database fails.
-pub async fn key_check(
-    conn: &impl ConnectionTrait,
-    version: i32,
-) -> Result<Option<key_check::Model>> {
-    Ok(key_check::Entity::find()
-        .filter(key_check::Column::KeyVersion.eq(i64::from(version)))
-        .one(conn)
-        .await?)
-}
-
-/// Keeps the check value of a key version.
-///
-/// # Errors
-/// When another process was first, or the database fails.
-pub async fn insert_key_check(
-    conn: &impl ConnectionTrait,
-    version: i32,
-    check: &Sealed,
-    now: DateTime<Utc>,
-) -> Result<(), DbErr> {
-    let row = key_check::ActiveModel {
-        key_version: Set(i64::from(version)),
-        algorithm: Set(check.alg.as_str().to_owned()),
-        nonce: Set(check.nonce.to_vec()),
-        ciphertext: Set(check.ciphertext.clone()),
-        created_at: Set(now),
-        ..key_check::ActiveModel::default()
-    };
-    key_check::Entity::insert(row)
-        .exec_without_returning(conn)
+pub async fn delete(tx: &impl ConnectionTrait, id: SecretId) -> Result<()> {
+    Entity::delete_many()
+        .filter(Column::Id.eq(id))
+        .exec(tx)
         .await?;
     Ok(())
 }

@@ -21,7 +21,10 @@ use slipway_core::{
     project::service::{self as projects, ProjectChange, members},
     target::service as targets,
     variable::service::{self as variables, VariableInput},
-    vault::service::{self as secrets, SecretInput},
+    vault::{
+        rotation::{self, service::check_keys},
+        service::{self as secrets, SecretInput},
+    },
 };
 
 use crate::rig::{Rig, Site, conflict, minutes_later, new_project};
@@ -471,13 +474,12 @@ async fn a_new_master_key_takes_over_the_trails_key(rig: Rig) {
         settings.security.retired_keys = [("1".to_owned(), old.unwrap())].into();
     };
     let (other, _) = rig.restarted(change).await;
-    other.audit.prepare().await.unwrap();
-    let row = chain::Entity::find()
-        .one(rig.ctx.db.reader())
+    check_keys(&other.db, &other.keys, db::now()).await.unwrap();
+    rotation::service::activate(&other, 2, db::now())
         .await
-        .unwrap()
         .unwrap();
-    assert_eq!(row.key_version, 2);
+    let moved = rotation::rewrap::run(&other, false, |_| {}).await.unwrap();
+    assert_eq!((moved.moved, moved.damaged), (1, 0));
     record(&other, 2).await;
     // Processes that have the key already go on with it.
     record(&rig.ctx, 2).await;
@@ -486,6 +488,7 @@ async fn a_new_master_key_takes_over_the_trails_key(rig: Rig) {
         settings.security.retired_keys.clear();
     };
     let (after, _) = rig.restarted(alone).await;
+    check_keys(&after.db, &after.keys, db::now()).await.unwrap();
     let report = verify::run(&after, None).await.unwrap();
     assert_eq!((report.entries, report.findings), (6, vec![]));
 }

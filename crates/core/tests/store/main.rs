@@ -47,6 +47,7 @@ mod race;
 mod reaper;
 mod recovery;
 mod rig;
+mod rotation;
 mod run_input;
 mod secrets;
 mod steps;

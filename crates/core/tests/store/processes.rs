@@ -29,7 +29,7 @@ on_both! {
 }
 
 async fn a_process_is_known_from_its_start_to_its_end(rig: Rig) {
-    let duties = Duties::start(&rig.ctx, ProcessKind::Worker).await;
+    let duties = Duties::start(&rig.ctx, ProcessKind::Worker).await.unwrap();
     let known = store::list(rig.ctx.db.reader()).await.unwrap();
     let [process] = known.as_slice() else {
         panic!("{known:?}");

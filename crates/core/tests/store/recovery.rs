@@ -142,7 +142,7 @@ async fn a_wrong_priority_is_put_right(rig: Rig) {
 async fn a_starting_process_pushes_at_once_what_nobody_pushed(rig: Rig) {
     let site = rig.site("web").await;
     let id = rig.deploy_unpushed(&site).await;
-    let duties = Duties::start(&rig.ctx, ProcessKind::Api).await;
+    let duties = Duties::start(&rig.ctx, ProcessKind::Api).await.unwrap();
     // The next comparison would come after thirteen seconds or more.
     slipway_testkit::eventually(Duration::from_secs(10), async || {
         match place(&rig, id).await {

@@ -32,7 +32,7 @@ use slipway_core::{
         load::{Source, load},
     },
     target::{self, entity::TargetKind, service::NewTarget},
-    vault::load::key_ring,
+    vault::{load::key_ring, rotation::service::check_keys},
 };
 use slipway_queue::memory::{MemoryBus, MemoryQueue};
 use slipway_testkit::TestDatabase;
@@ -72,6 +72,7 @@ impl Rig {
         schema::migrate(&db, &settings.database).await.unwrap();
         let queue = Arc::new(MemoryQueue::new(slipway_queue::HARD_CAP));
         let ctx = context(db, Arc::clone(&queue), settings);
+        check_keys(&ctx.db, &ctx.keys, db::now()).await.unwrap();
         slipway_core::recovery::duties::probe_once(&ctx).await;
         assert!(ctx.health.is_healthy());
         Self {

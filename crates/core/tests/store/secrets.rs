@@ -9,9 +9,10 @@ use slipway_core::{
     error::Error,
     settings::Security,
     vault::{
-        entity::{Entity, Model},
         load::key_ring,
-        service::{SecretInput, check_keys, delete, list, put},
+        rotation::service::check_keys,
+        sealed::entity::{Column, Entity, Model},
+        service::{SecretInput, delete, list, put},
     },
 };
 
@@ -26,6 +27,7 @@ on_both! {
     no_plain_text_is_in_the_row,
     the_same_value_is_encrypted_differently_each_time,
     a_value_swapped_into_another_row_is_refused,
+    a_secret_that_points_at_another_value_is_refused,
     a_changed_bit_anywhere_is_refused,
     a_deleted_secret_is_gone_and_its_name_must_fit_exactly,
     short_and_impossible_values_are_refused,
@@ -34,9 +36,10 @@ on_both! {
 }
 
 async fn rows(rig: &Rig) -> Vec<Model> {
-    use sea_orm::QueryOrder as _;
+    use sea_orm::{ColumnTrait as _, QueryFilter as _, QueryOrder as _};
     Entity::find()
-        .order_by_asc(slipway_core::vault::entity::Column::Id)
+        .filter(Column::Purpose.eq(slipway_core::vault::sealed::SECRET))
+        .order_by_asc(Column::Id)
         .all(rig.ctx.db.reader())
         .await
         .unwrap()
@@ -49,8 +52,20 @@ async fn a_new_value_is_the_next_version(rig: Rig) {
     assert!(!put_secret(&rig, &site, "TOKEN", "third", None).await);
     assert!(put_secret(&rig, &site, "TOKEN", "other", Some("live")).await);
     let rows = list(&rig.ctx, &site.owner, "web").await.unwrap();
-    let versions: Vec<_> = rows.iter().map(|row| (row.scope, row.version)).collect();
+    let versions: Vec<_> = rows
+        .iter()
+        .map(|row| (row.secret.scope, row.secret.version))
+        .collect();
     assert_eq!(versions, [(0, 3), (site.target.id.0, 1)]);
+    let values: Vec<_> = self::rows(&rig).await;
+    let kept: Vec<_> = values.iter().map(|row| (row.scope, row.version)).collect();
+    let live = site.target.id.0;
+    assert_eq!(kept, [(0, 1), (0, 2), (0, 3), (live, 1)]);
+    assert!(
+        values
+            .iter()
+            .all(|row| row.created_by == Some(site.owner.user))
+    );
 }
 
 async fn many_writers_of_one_secret_make_as_many_versions(rig: Rig) {
@@ -67,8 +82,12 @@ async fn many_writers_of_one_secret_make_as_many_versions(rig: Rig) {
     for writer in writers {
         new += usize::from(writer.await.unwrap());
     }
-    let rows = rows(&rig).await;
-    assert_eq!((new, rows.len(), rows[0].version), (1, 1, 20));
+    let versions: Vec<i64> = rows(&rig).await.iter().map(|row| row.version).collect();
+    assert_eq!(new, 1);
+    assert_eq!(versions, (1..=20).collect::<Vec<_>>());
+    let rows = list(&rig.ctx, &site.owner, "web").await.unwrap();
+    assert_eq!(rows[0].secret.version, 20);
+    assert_eq!(rows[0].value.as_ref().unwrap().version, 20);
 }
 
 async fn no_plain_text_is_in_the_row(rig: Rig) {
@@ -83,9 +102,10 @@ async fn no_plain_text_is_in_the_row(rig: Rig) {
             .windows(4)
             .any(|part| value.as_bytes().windows(4).any(|it| it == part))
     };
-    assert!(!holds(&row.ciphertext) && !holds(&row.nonce));
+    let nonce = row.nonce.unwrap();
+    assert!(!holds(&row.ciphertext) && !holds(&nonce));
     assert_eq!(row.ciphertext.len(), value.len() + 16, "the tag is kept");
-    assert_eq!(row.nonce.len(), 12);
+    assert_eq!(nonce.len(), 12);
 }
 
 async fn the_same_value_is_encrypted_differently_each_time(rig: Rig) {
@@ -107,9 +127,10 @@ async fn refusal(rig: &Rig, site: &Site) -> Option<(Code, String)> {
     prepared.err().map(|reason| (reason.code, reason.text))
 }
 
-async fn write(rig: &Rig, id: slipway_core::id::SecretId, nonce: &[u8], ciphertext: &[u8]) {
+async fn write(rig: &Rig, row: &Model, nonce: &[u8], ciphertext: &[u8]) {
+    let id = row.id;
     rig.execute(
-        "UPDATE secrets SET nonce = ?, ciphertext = ? WHERE id = ?",
+        "UPDATE sealed_values SET nonce = ?, ciphertext = ? WHERE id = ?",
         [nonce.to_vec().into(), ciphertext.to_vec().into(), id.into()],
     )
     .await;
@@ -117,27 +138,49 @@ async fn write(rig: &Rig, id: slipway_core::id::SecretId, nonce: &[u8], cipherte
 
 async fn a_value_swapped_into_another_row_is_refused(rig: Rig) {
     let (web, shop) = (rig.site("web").await, rig.site("shop").await);
-    put_secret(&rig, &web, "TOKEN", "web-token", None).await;
+    put_secret(&rig, &web, "TOKEN", "web-token-1", None).await;
+    put_secret(&rig, &web, "TOKEN", "web-token-2", None).await;
     put_secret(&rig, &web, "OTHER", "web-other", None).await;
     put_secret(&rig, &web, "TOKEN", "web-live-token", Some("live")).await;
     put_secret(&rig, &shop, "TOKEN", "shop-token", None).await;
     assert_eq!(refusal(&rig, &web).await, None);
+    // What the deployment reads is the project's own TOKEN, in its second version.
+    let hidden = "DELETE FROM secrets WHERE project_id = ? AND (name = 'OTHER' OR scope <> 0)";
+    rig.execute(hidden, [web.project.id.into()]).await;
     let rows = rows(&rig).await;
+    let read = &rows[1];
     let unused = [7_u8; 12];
-    // Same project and other name, own target, other project: none of them fits the first row.
-    for donor in &rows[1..] {
+    // Its older version, another name, a target's own, another project: none of them fits.
+    for donor in rows.iter().filter(|row| row.id != read.id) {
         // A nonce is unique, so the donor has to give its own away.
-        write(&rig, donor.id, &unused, &donor.ciphertext).await;
-        write(&rig, rows[0].id, &donor.nonce, &donor.ciphertext).await;
-        let hidden = "DELETE FROM secrets WHERE project_id = ? AND id <> ?";
-        rig.execute(hidden, [web.project.id.into(), rows[0].id.into()])
-            .await;
+        let nonce = donor.nonce.clone().unwrap();
+        write(&rig, donor, &unused, &donor.ciphertext).await;
+        write(&rig, read, &nonce, &donor.ciphertext).await;
         let (code, text) = refusal(&rig, &web).await.expect("the swap is noticed");
         assert_eq!(code, Code::SecretIntegrity);
         assert!(!text.contains("token"), "{text}");
         assert!(!code.may_retry());
-        write(&rig, rows[0].id, &rows[0].nonce, &rows[0].ciphertext).await;
+        write(&rig, read, read.nonce.as_ref().unwrap(), &read.ciphertext).await;
         assert_eq!(refusal(&rig, &web).await, None, "the row itself is sound");
+        write(&rig, donor, &nonce, &donor.ciphertext).await;
+    }
+}
+
+async fn a_secret_that_points_at_another_value_is_refused(rig: Rig) {
+    let (web, shop) = (rig.site("web").await, rig.site("shop").await);
+    put_secret(&rig, &web, "TOKEN", "web-token-1", None).await;
+    put_secret(&rig, &web, "TOKEN", "web-token-2", None).await;
+    put_secret(&rig, &shop, "TOKEN", "shop-token", None).await;
+    let rows = rows(&rig).await;
+    let point = async |value: i64| {
+        let sql = "UPDATE secrets SET value_id = ? WHERE project_id = ?";
+        rig.execute(sql, [value.into(), web.project.id.into()])
+            .await;
+        refusal(&rig, &web).await.map(|(code, _)| code)
+    };
+    assert_eq!(point(rows[1].id.0).await, None);
+    for other in [rows[0].id.0, rows[2].id.0, 0] {
+        assert_eq!(point(other).await, Some(Code::SecretIntegrity), "{other}");
     }
 }
 
@@ -145,23 +188,36 @@ async fn a_changed_bit_anywhere_is_refused(rig: Rig) {
     let site = rig.site("web").await;
     put_secret(&rig, &site, "TOKEN", "hunter22", None).await;
     let row = rows(&rig).await.remove(0);
+    let nonce = row.nonce.clone().unwrap();
     for place in [0, row.ciphertext.len() / 2, row.ciphertext.len() - 1] {
         let mut ciphertext = row.ciphertext.clone();
         ciphertext[place] ^= 1;
-        write(&rig, row.id, &row.nonce, &ciphertext).await;
+        write(&rig, &row, &nonce, &ciphertext).await;
         assert_eq!(refusal(&rig, &site).await.unwrap().0, Code::SecretIntegrity);
     }
-    write(&rig, row.id, &row.nonce[..11], &row.ciphertext).await;
-    assert_eq!(refusal(&rig, &site).await.unwrap().0, Code::SecretIntegrity);
-    write(&rig, row.id, &row.nonce, &row.ciphertext[..10]).await;
-    assert_eq!(refusal(&rig, &site).await.unwrap().0, Code::SecretIntegrity);
-    write(&rig, row.id, &row.nonce, &row.ciphertext).await;
-    rig.execute(
-        "UPDATE secrets SET key_version = 2 WHERE id = ?",
-        [row.id.into()],
-    )
-    .await;
-    assert_eq!(refusal(&rig, &site).await.unwrap().0, Code::SecretIntegrity);
+    for (nonce, ciphertext) in [
+        (&nonce[..11], &row.ciphertext[..]),
+        (&nonce[..], &row.ciphertext[..10]),
+        (&nonce[..], &[]),
+    ] {
+        write(&rig, &row, nonce, ciphertext).await;
+        assert_eq!(refusal(&rig, &site).await.unwrap().0, Code::SecretIntegrity);
+    }
+    write(&rig, &row, &nonce, &row.ciphertext).await;
+    for change in [
+        "key_version = 2",
+        "key_version = NULL",
+        "algorithm = 'aes-256-gcm-siv'",
+        "algorithm = 'none'",
+    ] {
+        let sql = format!("UPDATE sealed_values SET {change} WHERE id = ?");
+        rig.execute(&sql, [row.id.into()]).await;
+        assert_eq!(refusal(&rig, &site).await.unwrap().0, Code::SecretIntegrity);
+        let sql = "UPDATE sealed_values SET key_version = 1, algorithm = ? WHERE id = ?";
+        rig.execute(sql, [row.algorithm.clone().into(), row.id.into()])
+            .await;
+        assert_eq!(refusal(&rig, &site).await, None);
+    }
 }
 
 async fn a_deleted_secret_is_gone_and_its_name_must_fit_exactly(rig: Rig) {

@@ -17,7 +17,7 @@ use slipway_core::{
         load::{Source, load},
     },
     target::{self, entity::TargetKind, service::NewTarget},
-    vault::load::key_ring,
+    vault::{load::key_ring, rotation::service::check_keys},
 };
 use slipway_testkit::{TestDatabase, sqlite_database};
 
@@ -104,6 +104,7 @@ async fn make() -> Vec<u8> {
     let db = Db::connect(&settings.database).await.unwrap();
     schema::migrate(&db, &settings.database).await.unwrap();
     let keys = key_ring(&settings.security).unwrap();
+    check_keys(&db, &keys, db::now()).await.unwrap();
     let backends = slipway_queue::in_memory();
     let ctx = Ctx::new(db, backends.queue, backends.bus, keys, settings);
     let wanted = Wanted {

@@ -120,18 +120,11 @@ async fn altered_secret_fails_the_deployment_at_once() {
         .await
         .unwrap();
     let stored = vault::store::list(conn, target.project_id).await.unwrap();
-    let stored = stored.into_iter().next().unwrap();
-    let mut ciphertext = stored.ciphertext.clone();
-    ciphertext[0] ^= 1;
-    let sealed = vault::cipher::Sealed {
-        alg: stored.algorithm.parse().unwrap(),
-        key_version: i32::try_from(stored.key_version).unwrap(),
-        nonce: stored.nonce.clone().try_into().unwrap(),
-        ciphertext,
-    };
-    vault::store::write(conn, stored.id, 1, &sealed, slipway_core::db::now())
-        .await
-        .unwrap();
+    let value = stored.into_iter().next().unwrap().value.unwrap();
+    let mut sealed = value.sealed().unwrap();
+    sealed.ciphertext[0] ^= 1;
+    let written = vault::sealed::store::reseal(conn, &value, &sealed).await;
+    assert!(written.unwrap());
     let row = rig.deployed().await;
     let (status, code, text) = reason(&row);
     assert_eq!((status, code), (Status::Failed, "secret_integrity"));

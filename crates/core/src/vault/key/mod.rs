@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, fmt};
 use hkdf::Hkdf;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::vault::cipher::VaultError;
@@ -120,6 +121,12 @@ impl MasterKey {
     #[must_use]
     pub fn to_hex(&self) -> SecretString {
         hex::encode(self.0.as_slice()).into()
+    }
+
+    /// Whether this is the same key, told in constant time.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0.as_slice().ct_eq(other.0.as_slice()).into()
     }
 
     /// A key for one use, which tells nothing about this one or about those for other uses.
