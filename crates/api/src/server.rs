@@ -79,6 +79,25 @@ pub fn describe() -> serde_json::Result<openapi::Document> {
     openapi::document(api)
 }
 
+/// Method and path of every route, for tests that go through all of them.
+///
+/// # Errors
+/// When the API cannot be described.
+pub fn routes() -> serde_json::Result<Vec<(String, String)>> {
+    let document: serde_json::Value = serde_json::from_str(&describe()?.0)?;
+    let paths = document.get("paths").and_then(serde_json::Value::as_object);
+    let mut routes = vec![("GET".to_owned(), "/api/openapi.json".to_owned())];
+    for (path, methods) in paths.into_iter().flatten() {
+        let methods = methods.as_object().into_iter().flatten();
+        routes.extend(methods.map(|(method, _)| (method.to_uppercase(), path.clone())));
+    }
+    let mut pages = Vec::new();
+    App::new().configure(|service| pages = pages::register(service));
+    let pages = pages.into_iter();
+    routes.extend(pages.map(|(method, path)| (method.to_owned(), path.to_owned())));
+    Ok(routes)
+}
+
 /// The routes that the document describes.
 fn described(service: &mut ServiceConfig<'_>) {
     service

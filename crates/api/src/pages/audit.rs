@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpResponse,
-    web::{self, Data, Query, ServiceConfig},
+    web::{Data, Query},
 };
 use askama::Template;
 use chrono::Utc;
@@ -20,6 +20,7 @@ use url::form_urlencoded;
 use super::{
     frame::{Frame, Section, html},
     moment::Moment,
+    table::Pages,
     visitor::Visitor,
 };
 use crate::{error::Problem, seal::Seal};
@@ -28,8 +29,8 @@ use crate::{error::Problem, seal::Seal};
 const PAGE: usize = 50;
 const LIST: &str = "audit-page";
 
-pub(super) fn routes(service: &mut ServiceConfig) {
-    service.route("/audit", web::get().to(show));
+pub(super) fn routes(pages: &mut Pages<'_>) {
+    pages.get("/audit", show);
 }
 
 #[derive(Template)]

@@ -3,7 +3,7 @@
 use actix_web::{
     HttpResponse,
     http::StatusCode,
-    web::{self, Data, Path, Query, ServiceConfig},
+    web::{Data, Path, Query},
 };
 use askama::Template;
 use chrono::Utc;
@@ -27,6 +27,7 @@ use super::{
     output::{self, Output},
     overview::Overview,
     row::{Row, label},
+    table::Pages,
     trouble,
     visitor::{Button, Sent, Visitor},
 };
@@ -36,13 +37,13 @@ use crate::{error::Problem, seal::Seal};
 const PAGE: usize = 50;
 const LIST: &str = "deployments";
 
-pub(super) fn routes(service: &mut ServiceConfig) {
-    service
-        .route("/deployments", web::get().to(list))
-        .route("/deployments/{id}", web::get().to(show))
-        .route("/deployments/{id}/fragment", web::get().to(fragment))
-        .route("/deployments/{id}/cancel", web::post().to(cancel))
-        .route("/deployments/{id}/retry", web::post().to(retry));
+pub(super) fn routes(pages: &mut Pages<'_>) {
+    pages
+        .get("/deployments", list)
+        .get("/deployments/{id}", show)
+        .get("/deployments/{id}/fragment", fragment)
+        .post("/deployments/{id}/cancel", cancel)
+        .post("/deployments/{id}/retry", retry);
 }
 
 #[derive(Template)]

@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpResponse,
-    web::{self, Data, Path, ServiceConfig},
+    web::{Data, Path},
 };
 use askama::{Template, filters::HtmlSafe};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -21,6 +21,7 @@ use slipway_core::{
 use super::{
     frame::see_other,
     moment::Moment,
+    table::Pages,
     visitor::{Button, Sent, Visitor},
 };
 use crate::error::Problem;
@@ -28,20 +29,14 @@ use crate::error::Problem;
 /// A year.
 const HOURS_MAX: u32 = 366 * 24;
 
-pub(super) fn routes(service: &mut ServiceConfig) {
-    service
-        .route("/queue/lock", web::post().to(lock_all))
-        .route("/queue/unlock", web::post().to(unlock_all))
-        .route("/projects/{project}/lock", web::post().to(lock_project))
-        .route("/projects/{project}/unlock", web::post().to(unlock_project))
-        .route(
-            "/projects/{project}/targets/{target}/lock",
-            web::post().to(lock_target),
-        )
-        .route(
-            "/projects/{project}/targets/{target}/unlock",
-            web::post().to(unlock_target),
-        );
+pub(super) fn routes(pages: &mut Pages<'_>) {
+    pages
+        .post("/queue/lock", lock_all)
+        .post("/queue/unlock", unlock_all)
+        .post("/projects/{project}/lock", lock_project)
+        .post("/projects/{project}/unlock", unlock_project)
+        .post("/projects/{project}/targets/{target}/lock", lock_target)
+        .post("/projects/{project}/targets/{target}/unlock", unlock_target);
 }
 
 /// A lock, or the form to make one, or nothing for those who may not.

@@ -17,6 +17,7 @@ mod queue;
 mod reference;
 mod row;
 mod sign_in;
+mod table;
 mod trouble;
 mod visitor;
 
@@ -26,6 +27,7 @@ use actix_web::{
     web::{self, FormConfig, ServiceConfig},
 };
 use slipway_core::error::Error;
+use table::Pages;
 
 use crate::{assets, error::Problem};
 
@@ -35,17 +37,27 @@ pub fn routes(service: &mut ServiceConfig) {
         .error_handler(|error, _| Problem::malformed(error.to_string()).into());
     let pages = web::scope("")
         .app_data(forms)
-        .route("/static/{version}/{name}", web::get().to(assets::serve))
-        .route("/api/docs", web::get().to(reference::show))
-        .configure(sign_in::routes)
-        .configure(projects::routes)
-        .configure(project::routes)
-        .configure(deployments::routes)
-        .configure(queue::routes)
-        .configure(audit::routes)
-        .configure(lock::routes)
+        .configure(|service| {
+            register(service);
+        })
         .wrap(from_fn(trouble::as_pages));
     service.service(pages);
+}
+
+/// Registers every page, and answers the list of them.
+pub(crate) fn register(service: &mut ServiceConfig) -> Vec<(&'static str, &'static str)> {
+    let mut pages = Pages::new(service);
+    pages
+        .get("/static/{version}/{name}", assets::serve)
+        .get("/api/docs", reference::show);
+    sign_in::routes(&mut pages);
+    projects::routes(&mut pages);
+    project::routes(&mut pages);
+    deployments::routes(&mut pages);
+    queue::routes(&mut pages);
+    audit::routes(&mut pages);
+    lock::routes(&mut pages);
+    pages.listed()
 }
 
 /// The page for an address that names nothing.

@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{self, Data, Path, ServiceConfig},
+    web::{Data, Path},
 };
 use askama::Template;
 use chrono::Utc;
@@ -29,6 +29,7 @@ use super::{
     moment::Moment,
     projects::origin,
     row::{Commit, Row},
+    table::Pages,
     trouble,
     visitor::{Sent, Visitor},
 };
@@ -37,10 +38,10 @@ use crate::error::Problem;
 /// Deployments that the page shows.
 const RECENT: u64 = 15;
 
-pub(super) fn routes(service: &mut ServiceConfig) {
-    service
-        .route("/projects/{project}", web::get().to(show))
-        .route("/projects/{project}/deploy", web::post().to(deploy));
+pub(super) fn routes(pages: &mut Pages<'_>) {
+    pages
+        .get("/projects/{project}", show)
+        .post("/projects/{project}/deploy", deploy);
 }
 
 #[derive(Template)]

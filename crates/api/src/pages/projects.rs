@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{self, Data, Query, ServiceConfig},
+    web::{Data, Query},
 };
 use askama::Template;
 use chrono::Utc;
@@ -21,6 +21,7 @@ use slipway_core::{
 use super::{
     frame::{Frame, Section, html},
     row::Row,
+    table::Pages,
     visitor::Visitor,
 };
 use crate::{error::Problem, seal::Seal};
@@ -31,8 +32,8 @@ const PAGE: usize = 50;
 const RECENT: u64 = 100;
 const LIST: &str = "projects";
 
-pub(super) fn routes(service: &mut ServiceConfig) {
-    service.route("/", web::get().to(list));
+pub(super) fn routes(pages: &mut Pages<'_>) {
+    pages.get("/", list);
 }
 
 #[derive(Template)]

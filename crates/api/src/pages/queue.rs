@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use actix_web::{
     HttpResponse,
-    web::{self, Data, Query, ServiceConfig},
+    web::{Data, Query},
 };
 use askama::Template;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -30,6 +30,7 @@ use super::{
     lock::LockPanel,
     moment::{Moment, span},
     row::{Badge, Row},
+    table::Pages,
     visitor::Visitor,
 };
 use crate::{error::Problem, seal::Seal};
@@ -38,10 +39,8 @@ use crate::{error::Problem, seal::Seal};
 const PAGE: usize = 50;
 const LIST: &str = "queue-page";
 
-pub(super) fn routes(service: &mut ServiceConfig) {
-    service
-        .route("/queue", web::get().to(show))
-        .route("/queue/fragment", web::get().to(fragment));
+pub(super) fn routes(pages: &mut Pages<'_>) {
+    pages.get("/queue", show).get("/queue/fragment", fragment);
 }
 
 #[derive(Template)]

@@ -3,7 +3,7 @@
 use actix_web::{
     HttpRequest, HttpResponse,
     http::StatusCode,
-    web::{self, Data, Form, Query, ServiceConfig},
+    web::{Data, Form, Query},
 };
 use askama::Template;
 use secrecy::SecretString;
@@ -12,6 +12,7 @@ use slipway_core::{account, ctx::Ctx, db};
 
 use super::{
     frame::{Frame, html, see_other},
+    table::Pages,
     visitor::{Button, Sent, Visitor},
 };
 use crate::{
@@ -19,11 +20,11 @@ use crate::{
     error::Problem,
 };
 
-pub(super) fn routes(service: &mut ServiceConfig) {
-    service
-        .route("/login", web::get().to(form))
-        .route("/login", web::post().to(sign_in))
-        .route("/logout", web::post().to(sign_out));
+pub(super) fn routes(pages: &mut Pages<'_>) {
+    pages
+        .get("/login", form)
+        .post("/login", sign_in)
+        .post("/logout", sign_out);
 }
 
 #[derive(Template)]

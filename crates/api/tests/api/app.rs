@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::TcpListener};
 
 use reqwest::{Method, RequestBuilder, header::HeaderMap, redirect::Policy};
+use sea_orm::ActiveValue::Set;
 use secrecy::{ExposeSecret as _, SecretString};
 use slipway_api::{auth::COOKIE, server};
 use slipway_core::{
@@ -10,6 +11,7 @@ use slipway_core::{
     account::{self, first_admin, password::Password, service::NewUser, sign_in::Origin},
     ctx::Ctx,
     db::{self, Db},
+    id::UserId,
     recovery::duties,
     schema,
     settings::{
@@ -120,6 +122,47 @@ impl TestApp {
             .unwrap();
     }
 
+    /// An account that nobody signs in to.
+    pub(crate) async fn plain_user(&self, email: &str, role: SystemRole) -> UserId {
+        let now = db::now();
+        let row = account::entity::user::ActiveModel {
+            email: Set(email.to_owned()),
+            email_key: Set(email.to_owned()),
+            name: Set("Somebody".to_owned()),
+            role: Set(role),
+            password_hash: Set("none".to_owned()),
+            created_at: Set(now),
+            updated_at: Set(now),
+            ..Default::default()
+        };
+        let inserted = account::store::insert_user(self.ctx.db.writer(), row).await;
+        inserted.unwrap().id
+    }
+
+    /// A client with a session of an account, without the work of a password.
+    pub(crate) async fn session_of(&self, user: UserId) -> Client {
+        let (now, new) = (db::now(), account::session::generate().unwrap());
+        let row = account::entity::session::ActiveModel {
+            user_id: Set(user),
+            token_hash: Set(new.hash),
+            address: Set("127.0.0.1".to_owned()),
+            user_agent: Set(String::new()),
+            created_at: Set(now),
+            seen_at: Set(now),
+            expires_at: Set(now + account::sign_in::SESSION_MAX),
+            ..Default::default()
+        };
+        let inserted = account::store::insert_session(self.ctx.db.writer(), row);
+        inserted.await.unwrap();
+        let cookie = new.plain.expose_secret().to_owned();
+        let actor = account::sign_in::by_session(&self.ctx, &cookie, now).await;
+        Client {
+            cookie: Some(cookie),
+            actor: Some(actor.unwrap()),
+            ..self.anonymous()
+        }
+    }
+
     /// A client with a session of this account.
     pub(crate) async fn client_of(&self, email: &str) -> Client {
         let (cookie, actor) = signed_in(&self.ctx, email).await;
@@ -196,6 +239,12 @@ impl Client {
             Some(cookie) => request.header("Cookie", format!("{COOKIE}={cookie}")),
             None => request,
         }
+    }
+
+    /// A request without the session's cookie.
+    pub(crate) fn bare(&self, method: &Method, path: &str) -> RequestBuilder {
+        let address = format!("{}{path}", self.origin);
+        self.http.request(method.clone(), address)
     }
 
     /// Gets a path.

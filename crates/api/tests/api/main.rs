@@ -10,5 +10,6 @@
 mod app;
 mod browser;
 mod json;
+mod matrix;
 mod pages;
 mod scene;

@@ -59,14 +59,16 @@ pub async fn put(
         by: actor.user,
         expires_at: input.expires_at,
     };
-    crate::db::retried(|| async {
+    let locks = crate::db::retried(|| async {
         let tx = ctx.db.begin().await?;
         store::put(&tx, &lock, now).await?;
         let state = serde_json::json!({ "reason": lock.reason, "expires_at": lock.expires_at });
         let entry = entry(actor, Action::LockSet, scope, now).after(&state);
         ctx.audit.record(&tx, &entry).await?;
+        // Read here: somebody else may lift it at once.
+        let locks = store::active(&tx).await?;
         tx.commit().await?;
-        Ok(())
+        Ok(locks)
     })
     .await?;
     tracing::info!(
@@ -76,7 +78,6 @@ pub async fn put(
     );
     // It may end sooner than the one before it.
     look_again(ctx, scope).await;
-    let locks = store::active(ctx.db.writer()).await?;
     let placed = locks.of(scope).cloned();
     placed.ok_or_else(|| Error::invalid("expires_at", "must be in the future"))
 }

@@ -10,7 +10,7 @@ use crate::{
 const BANNED_IN_CORE: [&str; 4] = ["actix", "fred", "reqwest", "lettre"];
 
 /// Token patterns with the only folders that may hold them, and why.
-const PLACES: [(&[&str], &[&str], &str); 3] = [
+const PLACES: [(&[&str], &[&str], &str); 4] = [
     (
         &["fred", ":", ":"],
         &["crates/queue/"],
@@ -25,6 +25,11 @@ const PLACES: [(&[&str], &[&str], &str); 3] = [
         &["process", ":", ":", "Command"],
         &["crates/worker/", "crates/cli/", "crates/testkit/"],
         "only worker and command line start processes",
+    ),
+    (
+        &[".", "route", "("],
+        &["crates/api/src/pages/table.rs", "crates/api/src/server.rs"],
+        "a route that is not listed is not in the matrix of rights",
     ),
 ];
 

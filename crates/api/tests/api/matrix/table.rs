@@ -1,0 +1,211 @@
+//! What each route takes, written down once more and by hand: not derived from the code under test.
+
+/// What a caller must have for a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Nothing.
+    Nobody,
+    /// To be signed in; the route is about the caller or shows only what they may see.
+    SignedIn,
+    /// To be signed in, and the thing is the caller's own: others' does not exist.
+    OwnThing,
+    /// A right in the project that the address names.
+    Project(Right),
+    /// A right in the whole system.
+    System(Right),
+    /// An account: the caller's own, or any for an Admin; others' does not exist.
+    Account,
+    /// An account, to be changed by an Admin, also one's own.
+    AnyAccount,
+}
+
+/// One line of the table of rights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Right {
+    View,
+    Create,
+    Deploy,
+    Configure,
+    Govern,
+    Delete,
+    Operate,
+    Administer,
+}
+
+impl Right {
+    /// Admin, Manager, Developer as Owner, as Member, as neither, Viewer.
+    pub(super) fn columns(self) -> &'static str {
+        match self {
+            Self::View => "yyyy-y",
+            Self::Create => "yyyyy-",
+            Self::Deploy | Self::Configure => "yyyy--",
+            Self::Govern | Self::Delete => "yyy---",
+            Self::Operate => "yy----",
+            Self::Administer => "y-----",
+        }
+    }
+}
+
+/// One route.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    pub(super) need: Need,
+    /// What those who may are answered, where it is not success.
+    pub(super) answer: Option<u16>,
+}
+
+/// Every route. `#409` stands for the answer to those who may.
+const TABLE: &str = "
+GET    /health/live                                         nobody
+GET    /health/ready                                        nobody
+GET    /metrics                                             operate
+GET    /api/openapi.json                                    nobody
+GET    /api/docs                                            nobody
+GET    /static/{version}/{name}                             nobody #404
+GET    /login                                               nobody
+POST   /login                                               nobody #401
+POST   /logout                                              signed-in
+GET    /                                                    signed-in
+GET    /projects/{project}                                  view
+POST   /projects/{project}/deploy                           deploy
+POST   /projects/{project}/lock                             govern
+POST   /projects/{project}/unlock                           govern
+POST   /projects/{project}/targets/{target}/lock            govern
+POST   /projects/{project}/targets/{target}/unlock          govern
+GET    /deployments                                         signed-in
+GET    /deployments/{id}                                    view
+GET    /deployments/{id}/fragment                           view
+POST   /deployments/{id}/cancel                             deploy
+POST   /deployments/{id}/retry                              deploy #409
+GET    /queue                                               operate
+GET    /queue/fragment                                      operate
+POST   /queue/lock                                          administer
+POST   /queue/unlock                                        administer
+GET    /audit                                               operate
+
+POST   /api/v1/auth/login                                   nobody #401
+POST   /api/v1/auth/logout                                  signed-in
+GET    /api/v1/me                                           signed-in
+GET    /api/v1/me/tokens                                    signed-in
+POST   /api/v1/me/tokens                                    signed-in
+DELETE /api/v1/me/tokens/{id}                               own
+GET    /api/v1/me/sessions                                  signed-in
+DELETE /api/v1/me/sessions/{id}                             own
+GET    /api/v1/users                                        administer
+POST   /api/v1/users                                        administer
+GET    /api/v1/users/{id}                                   account
+PATCH  /api/v1/users/{id}                                   any-account
+GET    /api/v1/projects                                     signed-in
+POST   /api/v1/projects                                     create
+GET    /api/v1/projects/{project}                           view
+PATCH  /api/v1/projects/{project}                           configure
+DELETE /api/v1/projects/{project}                           delete #409
+GET    /api/v1/projects/{project}/pipeline                  view
+PUT    /api/v1/projects/{project}/pipeline                  configure
+GET    /api/v1/projects/{project}/members                   view
+PUT    /api/v1/projects/{project}/members/{user_id}         govern
+DELETE /api/v1/projects/{project}/members/{user_id}         govern
+GET    /api/v1/projects/{project}/variables                 view
+PUT    /api/v1/projects/{project}/variables/{name}          configure
+DELETE /api/v1/projects/{project}/variables/{name}          configure
+GET    /api/v1/projects/{project}/secrets                   view
+PUT    /api/v1/projects/{project}/secrets/{name}            configure
+DELETE /api/v1/projects/{project}/secrets/{name}            configure
+GET    /api/v1/projects/{project}/targets                   view
+POST   /api/v1/projects/{project}/targets                   configure
+GET    /api/v1/projects/{project}/targets/{target}          view
+PATCH  /api/v1/projects/{project}/targets/{target}          configure
+DELETE /api/v1/projects/{project}/targets/{target}          configure #409
+GET    /api/v1/projects/{project}/targets/{target}/releases view
+GET    /api/v1/projects/{project}/targets/{target}/lock     view
+PUT    /api/v1/projects/{project}/targets/{target}/lock     govern
+DELETE /api/v1/projects/{project}/targets/{target}/lock     govern
+GET    /api/v1/projects/{project}/lock                      view
+PUT    /api/v1/projects/{project}/lock                      govern
+DELETE /api/v1/projects/{project}/lock                      govern
+POST   /api/v1/projects/{project}/deployments               deploy
+GET    /api/v1/deployments                                  signed-in
+GET    /api/v1/deployments/{id}                             view
+GET    /api/v1/deployments/{id}/log                         view
+GET    /api/v1/deployments/{id}/events                      view
+POST   /api/v1/deployments/{id}/cancel                      deploy
+POST   /api/v1/deployments/{id}/retry                       deploy #409
+GET    /api/v1/lock                                         signed-in #404
+PUT    /api/v1/lock                                         administer
+DELETE /api/v1/lock                                         administer
+GET    /api/v1/queue                                        operate
+GET    /api/v1/workers                                      operate
+GET    /api/v1/audit                                        operate
+GET    /api/v1/audit/export                                 operate
+";
+
+pub(super) fn entries() -> Vec<Entry> {
+    let lines = TABLE.lines().filter(|line| !line.trim().is_empty());
+    lines.map(entry).collect()
+}
+
+fn entry(line: &'static str) -> Entry {
+    let words: Vec<&'static str> = line.split_whitespace().collect();
+    let need = match words[2] {
+        "nobody" => Need::Nobody,
+        "signed-in" => Need::SignedIn,
+        "own" => Need::OwnThing,
+        "account" => Need::Account,
+        "any-account" => Need::AnyAccount,
+        "view" => Need::Project(Right::View),
+        "deploy" => Need::Project(Right::Deploy),
+        "configure" => Need::Project(Right::Configure),
+        "govern" => Need::Project(Right::Govern),
+        "delete" => Need::Project(Right::Delete),
+        "create" => Need::System(Right::Create),
+        "operate" => Need::System(Right::Operate),
+        "administer" => Need::System(Right::Administer),
+        other => panic!("{other} is no need: {line}"),
+    };
+    let answer = words.get(3).map(|word| word[1..].parse().unwrap());
+    Entry {
+        method: words[0],
+        path: words[1],
+        need,
+        answer,
+    }
+}
+
+/// What a route would accept, as JSON.
+pub(super) fn body(method: &str, path: &str) -> serde_json::Value {
+    use serde_json::json;
+    match (method, path.strip_prefix("/api/v1").unwrap_or(path)) {
+        ("POST", "/auth/login") => json!({ "email": "nobody@example.com", "password": "wrong" }),
+        ("POST", "/me/tokens") => json!({ "name": "another" }),
+        ("POST", "/users") => json!({
+            "email": format!("new-{}@example.com", crate::app::unique()),
+            "name": "New", "role": "viewer", "password": crate::app::PASSWORD,
+        }),
+        ("PATCH", "/users/{id}") => json!({ "role": "developer" }),
+        ("POST", "/projects") => json!({ "slug": format!("new-{}", crate::app::unique()) }),
+        ("PUT", path) if path.ends_with("/lock") => json!({ "reason": "stocktaking" }),
+        ("PUT", path) if path.ends_with("/pipeline") => {
+            json!({ "source": super::world::PIPELINE })
+        }
+        ("PUT", path) if path.contains("/members/") => json!({ "role": "member" }),
+        ("PUT", _) => json!({ "value": "something" }),
+        ("POST", path) if path.ends_with("/targets") => {
+            let slug = format!("t-{}", crate::app::unique());
+            json!({ "slug": slug, "kind": "local", "path": "/srv/other" })
+        }
+        ("POST", path) if path.ends_with("/deployments") => json!({ "target": "live" }),
+        _ => json!({}),
+    }
+}
+
+/// What a page's form would accept.
+pub(super) fn form(path: &str) -> Vec<(&'static str, &'static str)> {
+    match path {
+        "/login" => vec![("email", "nobody@example.com"), ("password", "wrong")],
+        path if path.ends_with("/lock") => vec![("reason", "stocktaking"), ("hours", "4")],
+        path if path.ends_with("/deploy") => vec![("target", "live")],
+        _ => Vec::new(),
+    }
+}
