@@ -224,16 +224,39 @@ impl fmt::Debug for Redactor {
     }
 }
 
-/// The whole of a text, masked.
-#[must_use]
-pub fn redacted(matcher: &Arc<Matcher>, text: &[u8]) -> Vec<u8> {
-    let (mut redactor, mut out) = (
-        Redactor::new(Arc::clone(matcher)),
-        Vec::with_capacity(text.len()),
-    );
-    redactor.push(text, &mut out);
-    redactor.finish(&mut out);
-    out
+/// The whole of a text without what any of these knows, or nothing when there is none of it.
+pub fn redacted<'m>(
+    matchers: impl IntoIterator<Item = &'m Arc<Matcher>>,
+    text: &[u8],
+) -> Option<Vec<u8>> {
+    let mut masks: Vec<_> = matchers
+        .into_iter()
+        .flat_map(|matcher| places(matcher, text))
+        .collect();
+    if masks.is_empty() {
+        return None;
+    }
+    masks.sort_unstable_by_key(|mask| mask.start);
+    let (mut out, mut masked_to) = (Vec::with_capacity(text.len()), None);
+    for mask in masks {
+        if masked_to.is_none_or(|end| mask.start > end) {
+            let from = masked_to.unwrap_or(0);
+            out.extend_from_slice(text.get(from..mask.start).unwrap_or_default());
+            out.extend_from_slice(MASK.as_bytes());
+        }
+        masked_to = masked_to.max(Some(mask.end));
+    }
+    let rest = text.get(masked_to.unwrap_or(0)..);
+    out.extend_from_slice(rest.unwrap_or_default());
+    Some(out)
+}
+
+/// Where secrets stand in a text.
+fn places(matcher: &Arc<Matcher>, text: &[u8]) -> Vec<Range<usize>> {
+    let mut redactor = Redactor::new(Arc::clone(matcher));
+    redactor.view.push(text, &mut redactor.searched);
+    redactor.search(0);
+    redactor.masks
 }
 
 #[cfg(test)]

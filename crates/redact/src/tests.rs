@@ -314,3 +314,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn whole_text_is_masked_by_several_as_if_they_were_one() {
+    let matchers: Vec<_> = ["correct", "correct horse", "battery", "horse bat"]
+        .map(|secret| Arc::new(Matcher::new([secret.as_bytes()]).unwrap()))
+        .into();
+    for (text, expected) in [
+        ("a correct horse b", "a [REDACTED] b"),
+        ("correct horse battery", "[REDACTED]"),
+        ("batterycorrect", "[REDACTED]"),
+        ("battery correct", "[REDACTED] [REDACTED]"),
+    ] {
+        let masked = redacted(&matchers, text.as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(masked).unwrap(), expected);
+    }
+    assert_eq!(redacted(&matchers, b"nothing of it"), None);
+}

@@ -8,6 +8,9 @@ use zeroize::Zeroizing;
 
 type Spelling = Zeroizing<Vec<u8>>;
 
+/// Strings within strings: a log record may hold the body of a request that holds a document.
+const NESTED_MAX: usize = 5;
+
 /// How a language writes a character; nothing when it leaves it alone.
 type Written = fn(char) -> Option<String>;
 
@@ -99,6 +102,12 @@ pub(super) fn strings(text: &str, is_large: bool, found: &mut Vec<Spelling>) {
     for written in JSON.iter().filter(|_| !is_large) {
         let once = Zeroizing::new(write(text, *written));
         found.push(Zeroizing::new(write(&once, json).into_bytes()));
+    }
+    let mut nested = Zeroizing::new(text.to_owned());
+    let depth = if is_large { 2 } else { NESTED_MAX };
+    for _ in 0..depth {
+        nested = Zeroizing::new(write(&nested, json));
+        found.push(Zeroizing::new(nested.as_bytes().to_vec()));
     }
 }
 

@@ -61,10 +61,14 @@ impl Needles {
             return;
         }
         self.add(value, DERIVED_MIN_BYTES);
+        let is_large = value.len() > LARGE_BYTES;
         for line in parts::lines(value) {
             self.add(line, DERIVED_MIN_BYTES);
+            for spelling in spelling::lines(line, is_large) {
+                self.add(&spelling, DERIVED_MIN_BYTES);
+            }
         }
-        for spelling in spelling::spellings(value, value.len() > LARGE_BYTES) {
+        for spelling in spelling::spellings(value, is_large) {
             self.add(&spelling, DERIVED_MIN_BYTES);
         }
     }

@@ -36,6 +36,15 @@ pub(super) fn spellings(value: &[u8], is_large: bool) -> Vec<Spelling> {
     found
 }
 
+/// Spellings of a line of a longer value, which somebody may have indented.
+pub(super) fn lines(line: &[u8], is_large: bool) -> Vec<Spelling> {
+    let mut found = Vec::new();
+    if let Some(text) = std::str::from_utf8(line).ok().filter(|_| !is_large) {
+        code::strings(text, false, &mut found);
+    }
+    found
+}
+
 /// The value within a longer text in base64: at each of the three places where it may begin, less
 /// the characters that its neighbours have a part in, and to the end of the text, with and without a
 /// line end that was encoded too.
