@@ -1,6 +1,6 @@
 //! `slipway-api`: the HTTP server of an installation with MySQL and Redis.
 
-use std::{io::Write as _, path::PathBuf};
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -20,12 +20,22 @@ struct Arguments {
     config: Option<PathBuf>,
 }
 
+fn main() -> ExitCode {
+    match api() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            telemetry::last_words("slipway-api", &error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn api() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let settings = start::settings(arguments.config)?;
     start::harden()?;
-    telemetry::start(&settings.logging)?;
+    start::log(&settings)?;
     let redis = settings.redis.as_ref().context(
         "there is no `redis` section in the configuration, which slipway-api needs; `slipway up` \
          runs without one",

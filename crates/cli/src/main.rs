@@ -10,6 +10,7 @@ mod user;
 use std::{env, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use slipway_core::telemetry;
 use slipway_worker::guard;
 
 /// Deployments with an audit trail, a queue and secrets.
@@ -60,9 +61,7 @@ async fn command() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The last word to the person at the terminal; there may be no log yet.
-            let mut out = std::io::stderr().lock();
-            let _closed = std::io::Write::write_fmt(&mut out, format_args!("slipway: {error:#}\n"));
+            telemetry::last_words("slipway", &error);
             ExitCode::FAILURE
         }
     }

@@ -2,12 +2,15 @@
 //!
 //! Queue and bus are handed in, because only their own crate knows how to reach them.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fs, mem, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use secrecy::ExposeSecret as _;
+use slipway_redact::Matcher;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use crate::{
     account::first_admin,
@@ -20,8 +23,11 @@ use crate::{
         Settings,
         load::{Source, environment, load},
     },
-    vault,
+    telemetry, vault,
 };
+
+/// The first descriptor after those that every process has.
+const FIRST_OTHER: i32 = 3;
 
 /// Reads and checks the settings.
 ///
@@ -44,8 +50,50 @@ pub fn unchecked_settings(config: Option<PathBuf>) -> anyhow::Result<Settings> {
     Ok(load(&Source { config, dir }, &environment)?)
 }
 
+/// Starts this process's log, which masks whatever secrets the settings and the environment hold.
+///
+/// # Errors
+/// When the level is no filter, or the log has been started before.
+pub fn log(settings: &Settings) -> anyhow::Result<()> {
+    let redaction = telemetry::start(&settings.logging)?;
+    let security = &settings.security;
+    let set = [
+        settings.database.password.as_ref(),
+        settings
+            .redis
+            .as_ref()
+            .and_then(|redis| redis.password.as_ref()),
+        security.encryption_key.as_ref(),
+        security.session_secret.as_ref(),
+    ];
+    let set = set
+        .into_iter()
+        .flatten()
+        .chain(security.retired_keys.values());
+    let mut values: Vec<_> = set
+        .map(|value| Zeroizing::new(value.expose_secret().to_owned()))
+        .collect();
+    let files = [&security.encryption_key_file, &security.session_secret_file];
+    // Whoever needs an unreadable one says so.
+    let files = files
+        .into_iter()
+        .flatten()
+        .filter_map(|path| fs::read_to_string(path).ok());
+    values.extend(files.map(Zeroizing::new));
+    let named = environment()
+        .into_iter()
+        .filter(|(name, _)| telemetry::names::is_secret(name));
+    values.extend(named.map(|(_, value)| Zeroizing::new(value)));
+    let matcher = Matcher::new(values.iter().map(|value| value.as_bytes()))?;
+    // They are the process's for as long as it lives.
+    mem::forget(redaction.know(Arc::new(matcher)));
+    Ok(())
+}
+
 /// Keeps this process's memory and environment from others of the same user, and out of core dumps.
-/// Programs that it starts can be looked into as usual, but leave no core dumps either.
+///
+/// Programs that it starts can be looked into as usual, but leave no core dumps either, and do not
+/// get what was open when this process was started.
 ///
 /// # Errors
 /// When the system refuses.
@@ -58,7 +106,10 @@ pub fn harden() -> anyhow::Result<()> {
             maximum: Some(0),
         },
     )
-    .context("switching core dumps off")
+    .context("switching core dumps off")?;
+    // Everything that it opens itself is closed there anyway.
+    close_fds::set_fds_cloexec_threadsafe(FIRST_OTHER, &[]);
+    Ok(())
 }
 
 /// Opens the database, which must have this version's schema, and proves the master keys on it.

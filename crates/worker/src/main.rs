@@ -16,15 +16,21 @@ struct Arguments {
     config: Option<PathBuf>,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
     // The worker starts itself once more in this part, which needs nothing of what follows.
     let arguments: Vec<_> = env::args_os().skip(1).collect();
     if let Some((first, rest)) = arguments.split_first()
         && first == guard::ARGUMENT
     {
-        return Ok(guard::serve(rest));
+        return guard::serve(rest);
     }
-    worker().map(|()| ExitCode::SUCCESS)
+    match worker() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            telemetry::last_words("slipway-worker", &error);
+            ExitCode::FAILURE
+        }
+    }
 }
 
 #[tokio::main]
@@ -32,7 +38,7 @@ async fn worker() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let settings = start::settings(arguments.config)?;
     start::harden()?;
-    telemetry::start(&settings.logging)?;
+    start::log(&settings)?;
     let provider = rustls::crypto::ring::default_provider();
     provider
         .install_default()

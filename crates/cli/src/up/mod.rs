@@ -10,7 +10,7 @@ use clap::Args;
 use secrecy::ExposeSecret as _;
 use slipway_core::{
     account::first_admin::FirstAdmin, ctx::Ctx, db::Db, process::entity::ProcessKind,
-    recovery::duties::Duties, schema, settings::Settings, start, telemetry,
+    recovery::duties::Duties, schema, settings::Settings, start,
 };
 use slipway_worker::guard::Program;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +43,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let _lock = folder.lock()?;
     let settings = settings(&folder, arguments.port, arguments.config)?;
     start::harden()?;
-    telemetry::start(&settings.logging)?;
+    start::log(&settings)?;
     let provider = rustls::crypto::ring::default_provider();
     provider
         .install_default()

@@ -11,7 +11,9 @@ use tracing_subscriber::{
     fmt::{FormatFields, format::Writer},
 };
 
-use super::{Redaction, names, redaction::MASK};
+use slipway_redact::MASK;
+
+use super::{Redaction, names};
 
 /// Writes the fields of spans and events.
 #[derive(Debug)]

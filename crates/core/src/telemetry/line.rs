@@ -77,7 +77,7 @@ impl<W: Write> Write for Line<'_, W> {
     }
 }
 
-fn escaped(record: &str, format: LogFormat) -> String {
+pub(super) fn escaped(record: &str, format: LogFormat) -> String {
     let mut line = String::with_capacity(record.len() + 1);
     for c in record.chars() {
         if !misleads(c) {

@@ -3,12 +3,19 @@
 //! Every record is one line on standard error whatever its fields contain, and secrets are masked.
 //! The output of deployment steps is not logged here and has its own, stricter redaction.
 
+mod bridge;
 mod fields;
 mod line;
-mod names;
+pub(crate) mod names;
 mod redaction;
 
-use std::{io, panic};
+use std::{
+    io::{self, Write as _},
+    panic,
+    sync::{Arc, OnceLock},
+};
+
+use slipway_redact::Matcher;
 
 use tracing::{Subscriber, subscriber::SetGlobalDefaultError};
 use tracing_subscriber::{
@@ -16,7 +23,7 @@ use tracing_subscriber::{
     layer::SubscriberExt as _,
 };
 
-pub use self::redaction::Redaction;
+pub use self::redaction::{Known, Redaction};
 use self::{fields::Fields, line::Lines};
 use crate::settings::{LogFormat, Logging};
 
@@ -44,7 +51,11 @@ pub enum LevelError {
     Filter(#[from] ParseError),
 }
 
-/// Starts this process's log on standard error, panics included.
+/// The redaction of this process's log, once it has one.
+static OWN: OnceLock<Redaction> = OnceLock::new();
+
+/// Starts this process's log on standard error, panics included, and what libraries say through
+/// `log`.
 ///
 /// # Errors
 ///
@@ -52,6 +63,8 @@ pub enum LevelError {
 pub fn start(logging: &Logging) -> Result<Redaction, TelemetryError> {
     let (subscriber, redaction) = subscriber(logging, io::stderr)?;
     tracing::subscriber::set_global_default(subscriber)?;
+    bridge::start();
+    let redaction = OWN.get_or_init(|| redaction).clone();
     // The standard message may have many lines and knows no redaction.
     panic::set_hook(Box::new(|panic| {
         let place = panic
@@ -62,6 +75,28 @@ pub fn start(logging: &Logging) -> Result<Redaction, TelemetryError> {
         tracing::error!(panic.location = place, "panicked: {message}");
     }));
     Ok(redaction)
+}
+
+/// Masks these values in this process's log for as long as the answer lives.
+pub fn know(values: Arc<Matcher>) -> Known {
+    OWN.get().map(|own| own.know(values)).unwrap_or_default()
+}
+
+/// Says why this process ends, to the person or the service manager that started it, with the values
+/// masked that the log knows; there may be no log yet.
+pub fn last_words(program: &str, error: &anyhow::Error) {
+    let text = format!("{program}: {error:#}");
+    let masked = match OWN.get() {
+        Some(own) => own.without_known(&text).into_owned(),
+        None => text,
+    };
+    // A list of wrong settings has many lines, but none of them may look like anything else.
+    let lines = masked
+        .lines()
+        .map(|line| line::escaped(line, LogFormat::Text) + "\n");
+    let _nobody_there = io::stderr()
+        .lock()
+        .write_all(lines.collect::<String>().as_bytes());
 }
 
 /// The same log into any writer, for one thread or one test.

@@ -3,7 +3,8 @@
 //! A scanner, not a parser: a record may hold JSON inside JSON inside a message. What it goes by is
 //! how many backslashes stand before a quote, which tells the strings of one depth from another's.
 
-use super::redaction::MASK;
+use slipway_redact::MASK;
+
 use crate::settings::LogFormat;
 
 const NAMES: [&str; 16] = [
@@ -24,6 +25,8 @@ const NAMES: [&str; 16] = [
     "signingkey",
     "token",
 ];
+/// So short that they count only as a word of their own: `db_pass` does, `bypass` does not.
+const WORDS: [&str; 5] = ["dsn", "jwt", "otp", "pass", "totp"];
 const SCHEMES: [&str; 5] = ["basic", "bearer", "digest", "negotiate", "token"];
 /// Words that mean there is no value.
 const NOTHING: [&str; 4] = ["null", "None", "true", "false"];
@@ -31,10 +34,25 @@ const NOTHING: [&str; 4] = ["null", "None", "true", "false"];
 /// Whether a field, variable or header of this name holds a secret.
 ///
 /// Only the end counts: `db_password` does, `secret.name` does not.
-pub(super) fn is_secret(name: &str) -> bool {
+pub(crate) fn is_secret(name: &str) -> bool {
     let letters = name.chars().filter(|c| !matches!(c, '_' | '-' | '.'));
     let compact: String = letters.flat_map(char::to_lowercase).collect();
-    NAMES.iter().any(|secret| compact.ends_with(secret))
+    let one = compact.strip_suffix('s').unwrap_or(&compact);
+    let is_named = |secret: &&str| compact.ends_with(*secret) || one.ends_with(*secret);
+    NAMES.iter().any(is_named) || WORDS.contains(&last_word(name).as_str())
+}
+
+/// What stands behind the last separator or change of case, in small letters.
+fn last_word(name: &str) -> String {
+    let mut word = String::new();
+    for c in name.chars() {
+        let begins = c.is_uppercase() && word.chars().last().is_some_and(char::is_lowercase);
+        if matches!(c, '_' | '-' | '.') || begins {
+            word.clear();
+        }
+        word.extend(Some(c).filter(|c| c.is_alphanumeric()));
+    }
+    word.to_lowercase()
 }
 
 /// The record with the values of secret names masked, or `None` if it has none.
@@ -300,6 +318,11 @@ mod tests {
             ),
             ("a=1&access_token=abc&b=2", "a=1&access_token=[REDACTED]"),
             ("{'secret': 'it'}", "{'secret': '[REDACTED]'}"),
+            ("tokens: [\"ab\", \"cd\"], n: 1", "tokens: [REDACTED], n: 1"),
+            (
+                "DB_PASS=ab dbPass=cd bypass=ef",
+                "DB_PASS=[REDACTED] dbPass=[REDACTED] bypass=ef",
+            ),
         ] {
             assert_eq!(text(record), expected);
         }

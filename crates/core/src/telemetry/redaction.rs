@@ -1,56 +1,55 @@
-//! What is masked in the log: values under names that promise a secret, and known values.
+//! What is masked in the log: values under names that promise a secret, and known values in every
+//! spelling that `slipway_redact` knows.
 //!
 //! Cheap and on the safe side: it may take too much, and it is no substitute for not logging
 //! secrets.
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     fmt,
     sync::{Arc, PoisonError, RwLock},
 };
 
-use secrecy::{ExposeSecret, SecretString};
-use zeroize::Zeroizing;
+use serde::de::IgnoredAny;
+use slipway_redact::{Matcher, redacted};
 
 use super::names;
 use crate::settings::LogFormat;
-
-/// What stands in a secret's place.
-pub(super) const MASK: &str = "[REDACTED]";
-/// Shorter values would take ordinary words out of the log.
-const VALUE_MIN_BYTES: usize = 4;
 
 /// Tells the log which values to mask; clones share them.
 #[derive(Clone)]
 pub struct Redaction {
     enabled: bool,
-    values: Arc<RwLock<Vec<Zeroizing<String>>>>,
+    known: Arc<RwLock<Values>>,
 }
+
+#[derive(Default)]
+struct Values {
+    last: u64,
+    matchers: BTreeMap<u64, Arc<Matcher>>,
+}
+
+/// Values that are masked for as long as this lives, unless `logging.redact_secrets` is off.
+#[must_use = "the values are masked only while it lives"]
+#[derive(Debug, Default)]
+pub struct Known(Option<(Redaction, u64)>);
 
 impl Redaction {
     pub(super) fn new(enabled: bool) -> Self {
         Self {
             enabled,
-            values: Arc::default(),
+            known: Arc::default(),
         }
     }
 
-    /// Masks this value from now on wherever it appears, unless `logging.redact_secrets` is off.
-    ///
-    /// Values of fewer than four bytes are ignored.
-    pub fn add_value(&self, value: &SecretString) {
-        let plain = value.expose_secret();
-        if plain.len() < VALUE_MIN_BYTES {
-            return;
-        }
-        let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
-        for form in forms(plain) {
-            if !values.contains(&form) {
-                values.push(form);
-            }
-        }
-        // A value that contains another one must be taken whole.
-        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    /// Masks these values wherever they appear.
+    pub fn know(&self, values: Arc<Matcher>) -> Known {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.last += 1;
+        let key = known.last;
+        known.matchers.insert(key, values);
+        Known(Some((self.clone(), key)))
     }
 
     pub(super) fn enabled(&self) -> bool {
@@ -62,15 +61,41 @@ impl Redaction {
         if !self.enabled {
             return Cow::Borrowed(record);
         }
-        let mut masked = Cow::Borrowed(record);
-        for value in &*self.values.read().unwrap_or_else(PoisonError::into_inner) {
-            if masked.contains(value.as_str()) {
-                masked = Cow::Owned(masked.replace(value.as_str(), MASK));
-            }
-        }
-        match names::mask(&masked, format) {
+        let masked = self.without_known(record);
+        let masked = match names::mask(&masked, format) {
             Some(without_named) => Cow::Owned(without_named),
             None => masked,
+        };
+        match format {
+            LogFormat::Json if !is_json(&masked) => {
+                // A mask has taken a piece of the syntax with it, such as the digits of a number, or
+                // somebody panicked while a record was written.
+                Cow::Owned(serde_json::json!({ "message": masked }).to_string())
+            }
+            LogFormat::Json | LogFormat::Text => masked,
+        }
+    }
+
+    /// The text without known values.
+    pub(super) fn without_known<'r>(&self, text: &'r str) -> Cow<'r, str> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        match redacted(known.matchers.values(), text.as_bytes()) {
+            Some(masked) => Cow::Owned(String::from_utf8_lossy(&masked).into_owned()),
+            None => Cow::Borrowed(text),
+        }
+    }
+}
+
+fn is_json(record: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(record).is_ok()
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        if let Some((redaction, key)) = &self.0 {
+            let known = &redaction.known;
+            let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
+            known.matchers.remove(key);
         }
     }
 }
@@ -81,23 +106,4 @@ impl fmt::Debug for Redaction {
             .field("enabled", &self.enabled)
             .finish_non_exhaustive()
     }
-}
-
-/// A value as it is, and as the formats and `{:?}` write it when it needs escaping.
-fn forms(plain: &str) -> [Zeroizing<String>; 5] {
-    let (json, debug) = (json(plain), inner(format!("{plain:?}")));
-    let (twice, both) = (self::json(&json), self::json(&debug));
-    [Zeroizing::new(plain.to_owned()), json, debug, twice, both]
-}
-
-fn json(plain: &str) -> Zeroizing<String> {
-    inner(serde_json::Value::from(plain).to_string())
-}
-
-fn inner(quoted: String) -> Zeroizing<String> {
-    let quoted = Zeroizing::new(quoted);
-    let inner = quoted
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
-    Zeroizing::new(inner.unwrap_or(&quoted).to_owned())
 }

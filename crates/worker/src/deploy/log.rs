@@ -1,7 +1,8 @@
 //! The log of one run: numbered lines on their way to the database, in order and in bounded memory.
 
 use std::{
-    sync::Arc,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -16,12 +17,13 @@ use slipway_core::{
     error::Result,
     id::{DeploymentId, StepId},
     ports::Event,
+    telemetry::{self, Known},
     vault::value::SecretValue,
 };
 use slipway_redact::Matcher;
 use tokio::{sync::Mutex, task::JoinHandle};
 
-use super::{Stop, Workshop, persist::persist};
+use super::{Stop, Workshop, masks::Masks, persist::persist};
 use crate::{exec::Sink, lease::Signals, output::LogText};
 
 /// A chunk of this size is stored at once.
@@ -37,7 +39,7 @@ const PARTIAL_AFTER: Duration = Duration::from_millis(500);
 pub(super) struct Journal {
     shared: Arc<Shared>,
     flusher: JoinHandle<()>,
-    matcher: Arc<Matcher>,
+    mask_pipe: PathBuf,
 }
 
 struct Shared {
@@ -45,7 +47,24 @@ struct Shared {
     deployment: DeploymentId,
     fence: i64,
     signals: Signals,
+    secrets: RwLock<Secrets>,
     state: Mutex<State>,
+}
+
+/// What must not be seen, in this log and in the worker's own.
+struct Secrets {
+    matcher: Arc<Matcher>,
+    _known: Known,
+}
+
+impl Secrets {
+    fn new(matcher: Matcher) -> Self {
+        let matcher = Arc::new(matcher);
+        Self {
+            _known: telemetry::know(Arc::clone(&matcher)),
+            matcher,
+        }
+    }
 }
 
 struct State {
@@ -55,6 +74,7 @@ struct State {
     chunk: Chunk,
     bytes_left: u64,
     stream: Option<Stream>,
+    masks: Masks,
 }
 
 /// The output of the step that runs now.
@@ -82,25 +102,38 @@ impl Journal {
             let text = format!("The secrets cannot be masked in the log: {error}");
             Stop::failed(Code::ConfigurationInvalid, text)
         })?;
+        let name = format!("{}-{}", row.id, row.fence);
+        let masks = Masks::open(&shop.ctx.settings.worker.dir, &name).map_err(|error| {
+            let text = format!("The worker's folder cannot be used: {error}");
+            Stop::failed(Code::Internal, text)
+        })?;
+        let mask_pipe = masks.path().to_owned();
         let first = assignment.last_line + 1;
         let shared = Arc::new(Shared {
             ctx: shop.ctx.clone(),
             deployment: row.id,
             fence: row.fence,
             signals: signals.clone(),
+            secrets: RwLock::new(Secrets::new(matcher)),
             state: Mutex::new(State {
                 leaving: None,
                 chunk: Chunk::new(row.id, row.fence, None, first, now_us()),
                 bytes_left: shop.ctx.settings.worker.log_limit_bytes,
                 stream: None,
+                masks,
             }),
         });
         let flusher = tokio::spawn(Arc::clone(&shared).flush_now_and_then());
         Ok(Self {
             shared,
             flusher,
-            matcher: Arc::new(matcher),
+            mask_pipe,
         })
+    }
+
+    /// Where steps write values that they want masked.
+    pub(super) fn mask_pipe(&self) -> &Path {
+        &self.mask_pipe
     }
 
     /// Our own words without secrets, which an error may quote, and without control characters.
@@ -109,7 +142,7 @@ impl Journal {
     }
 
     fn lines(&self, text: &str) -> Vec<String> {
-        let mut own = LogText::new(Arc::clone(&self.matcher));
+        let mut own = LogText::new(self.shared.matcher());
         let mut lines = Vec::new();
         own.push(text.as_bytes(), &mut lines);
         own.finish(&mut lines);
@@ -133,7 +166,7 @@ impl Journal {
         self.shared.flush(&mut state).await;
         state.chunk.step = Some(step);
         state.stream = Some(Stream {
-            text: LogText::new(Arc::clone(&self.matcher)),
+            text: LogText::new(self.shared.matcher()),
             step,
             last_write: Instant::now(),
         });
@@ -143,6 +176,7 @@ impl Journal {
     /// Ends the output of a step and stores all of it.
     pub(super) async fn end_step(&self) {
         let mut state = self.shared.state.lock().await;
+        self.shared.learn(&mut state);
         if let Some(mut stream) = state.stream.take() {
             let mut lines = Vec::new();
             stream.text.finish(&mut lines);
@@ -171,6 +205,7 @@ impl Sink for StepSink {
     async fn write(&mut self, bytes: &[u8]) {
         let mut lines = Vec::new();
         let mut state = self.0.state.lock().await;
+        self.0.learn(&mut state);
         let Some(stream) = &mut state.stream else {
             return;
         };
@@ -184,10 +219,56 @@ impl Sink for StepSink {
 }
 
 impl Shared {
+    fn matcher(&self) -> Arc<Matcher> {
+        let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&secrets.matcher)
+    }
+
+    /// Masks from here on what steps have asked to be masked. Has to come before output is looked
+    /// at, and before it is stored.
+    fn learn(&self, state: &mut State) {
+        let values = state.masks.take();
+        if values.is_empty() {
+            return;
+        }
+        let short = values
+            .iter()
+            .any(|value| !slipway_redact::can_be_masked(value));
+        if short {
+            let text = format!(
+                "A value that a step wants masked has fewer than {} bytes and is not.",
+                slipway_redact::VALUE_MIN_BYTES
+            );
+            Self::remark(state, &text);
+        }
+        let values = values.iter().map(|value| value.as_slice());
+        match self.matcher().with(values) {
+            Ok(matcher) => {
+                let secrets = Secrets::new(matcher);
+                if let Some(stream) = &mut state.stream {
+                    stream.text.extend(&secrets.matcher);
+                }
+                *self.secrets.write().unwrap_or_else(PoisonError::into_inner) = secrets;
+            }
+            Err(_) if state.bytes_left == 0 => {}
+            Err(error) => {
+                state.bytes_left = 0;
+                let text = format!("What follows is not kept: {error}.");
+                Self::remark(state, &text);
+            }
+        }
+    }
+
+    /// A line of our own about what a step does.
+    fn remark(state: &mut State, text: &str) {
+        state.chunk.push(Source::Slipway, now_us(), text);
+    }
+
     async fn flush_now_and_then(self: Arc<Self>) {
         loop {
             tokio::time::sleep(FLUSH_EVERY).await;
             let mut state = self.state.lock().await;
+            self.learn(&mut state);
             let mut lines = Vec::new();
             let paused = state
                 .stream

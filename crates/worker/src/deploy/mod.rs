@@ -2,6 +2,7 @@
 
 mod environment;
 mod log;
+mod masks;
 mod persist;
 mod resume;
 mod rollout;

@@ -16,7 +16,9 @@ use slipway_core::{
     ports::Event,
 };
 
-use super::{Stop, Workshop, environment, log::Journal, persist, resume::Record, source::Source};
+use super::{
+    Stop, Workshop, environment, log::Journal, masks, persist, resume::Record, source::Source,
+};
 use crate::{
     exec::{self, Limits, Outcome, Scope},
     lease::Signals,
@@ -221,6 +223,7 @@ impl<'a> Steps<'a> {
         let base = &self.shop.base_environment;
         let command =
             environment::command(step, self.assignment, base, place.source, place.release)
+                .env(masks::VARIABLE, self.journal.mask_pipe())
                 .dir(place.folder);
         let limits = Limits {
             idle_timeout: step.idle_timeout,

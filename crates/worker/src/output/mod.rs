@@ -45,6 +45,11 @@ impl LogText {
         self.splitter.push(&self.masked, lines);
     }
 
+    /// Looks for more from here on, see [`Redactor::extend`].
+    pub fn extend(&mut self, matcher: &Arc<Matcher>) {
+        self.redactor.extend(matcher);
+    }
+
     /// Appends an unfinished last line, less what may still become a secret.
     ///
     /// Meant for pauses in the output, so that a prompt or a progress line can be seen.

@@ -12,11 +12,12 @@ use crate::{
 
 /// Set by the shell itself.
 const SHELL: [&str; 4] = ["PWD", "OLDPWD", "SHLVL", "_"];
-const OWN: [&str; 9] = [
+const OWN: [&str; 10] = [
     "SLIPWAY_BRANCH",
     "SLIPWAY_COMMIT",
     "SLIPWAY_DEPLOYMENT",
     "SLIPWAY_FENCE",
+    "SLIPWAY_MASK",
     "SLIPWAY_PROJECT",
     "SLIPWAY_REF",
     "SLIPWAY_RELEASE",

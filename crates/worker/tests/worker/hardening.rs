@@ -20,7 +20,10 @@ async fn worker_whose_step_reads_its_environment() {
     if environment().contains_key(HARDENED) {
         start::harden().unwrap();
     }
-    let script = format!("cat /proc/{0}/environ /proc/{0}/mem", std::process::id());
+    let script = format!(
+        "cat /proc/{0}/environ /proc/{0}/mem; ls /proc/self/fd",
+        std::process::id()
+    );
     let command = Command::new("/bin/sh")
         .args(["-c", &script])
         .env("PATH", "/usr/bin:/bin");
@@ -39,12 +42,19 @@ fn printed(folder: &Path, hardened: bool) -> String {
         "--ignored",
         "--nocapture",
     ];
+    // Whoever starts it has left something open.
+    let inherited = Program::new("sh").args(["-c", "exec \"$@\" 7</dev/null 9</dev/null", "sh"]);
     let mut program = if rustix::process::geteuid().is_root() {
-        Program::new("setpriv")
-            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        inherited
+            .args([
+                "setpriv",
+                "--reuid=65534",
+                "--regid=65534",
+                "--clear-groups",
+            ])
             .args([&worker])
     } else {
-        Program::new(&worker)
+        inherited.args([&worker])
     };
     if hardened {
         program = program.env(HARDENED, "yes");
@@ -70,4 +80,23 @@ fn step_cannot_read_the_environment_of_a_hardened_worker() {
     let refused = printed(folder.path(), true);
     assert!(!refused.contains(SECRET), "{refused}");
     assert!(refused.contains("environ: Permission denied"), "{refused}");
+}
+
+#[test]
+fn step_of_a_hardened_worker_inherits_no_open_file() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    fs::copy(
+        std::env::current_exe().unwrap(),
+        folder.path().join("worker"),
+    )
+    .unwrap();
+    let open = |hardened| -> Vec<i32> {
+        let printed = printed(folder.path(), hardened);
+        let numbers = printed.lines().filter_map(|line| line.parse().ok());
+        numbers.collect()
+    };
+    assert!(open(false).contains(&9));
+    // The last one is the folder that it lists.
+    assert_eq!(open(true), [0, 1, 2, 3]);
 }

@@ -36,6 +36,39 @@ build:
 }
 
 #[tokio::test]
+async fn value_that_a_step_makes_is_masked_once_it_has_said_so() {
+    let rig = Rig::new(
+        "\
+build:
+  - name: make
+    run: |
+      made=$(echo znqr-ng-eha-gvzr | tr a-z n-za-m)
+      printf '%s\\nabc\\n' \"$made\" > \"$SLIPWAY_MASK\"
+      echo \"made $made\"
+      echo \"again: $(printf '%s' \"x$made\" | base64)\" >&2
+      # A file for the next step, not for the log.
+      printf '%s' \"$made\" > made
+  - name: later
+    run: |
+      echo \"later $(cat made)\"
+      exit 1
+",
+    )
+    .await;
+    let row = rig.deployed().await;
+    assert_eq!(row.status, Status::Failed);
+    let log = rig.log(row.id).await;
+    assert!(!log.contains("made-at-run-time"), "{log}");
+    assert!(log.contains("\nmade [REDACTED]\n"), "{log}");
+    assert!(log.contains("\nagain: eG[REDACTED]=\n"), "{log}");
+    assert!(log.contains("\nlater [REDACTED]\n"), "{log}");
+    let short = "# A value that a step wants masked has fewer than 4 bytes and is not.";
+    assert!(log.contains(short), "{log}");
+    let masks = rig.ctx.settings.worker.dir.join("masks");
+    assert_eq!(fs::read_dir(masks).unwrap().count(), 0, "the pipe is gone");
+}
+
+#[tokio::test]
 async fn secret_in_an_error_is_masked_in_log_and_reason() {
     let rig = Rig::with(
         "build:\n  - name: hunter2-secret\n    run: exit 1\n",

@@ -1,10 +1,11 @@
+mod process;
+
 use std::{
     error::Error,
     fmt,
     sync::{Arc, Mutex},
 };
 
-use secrecy::SecretString;
 use serde_json::Value;
 use tracing::subscriber::with_default;
 
@@ -39,6 +40,10 @@ impl io::Write for Buffer {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+fn known(redaction: &Redaction, value: &str) -> Known {
+    redaction.know(Arc::new(Matcher::new([value.as_bytes()]).unwrap()))
 }
 
 fn text(work: impl FnOnce(&Redaction)) -> String {
@@ -159,9 +164,7 @@ fn fields_of_spans_are_masked() {
 fn known_values_are_masked_anywhere() {
     let value = "cor\"rect\nhorse";
     let work = |redaction: &Redaction| {
-        redaction.add_value(&SecretString::from(value));
-        redaction.add_value(&SecretString::from("correct"));
-        redaction.add_value(&SecretString::from("correct staple"));
+        let _known = [value, "correct", "correct staple"].map(|value| known(redaction, value));
         tracing::info!(debug = ?value, shown = %value, list = ?[value], "say correct staple");
     };
     for written in [text(work), logged(&logging(LogFormat::Json), work)] {
@@ -177,8 +180,7 @@ fn known_values_are_masked_anywhere() {
 #[test]
 fn short_values_do_not_eat_the_log() {
     let line = text(|redaction| {
-        redaction.add_value(&SecretString::from(""));
-        redaction.add_value(&SecretString::from("ab"));
+        let _known = ["", "ab"].map(|value| known(redaction, value));
         tracing::info!("about a table");
     });
     assert!(line.ends_with("about a table\n"), "{line}");
@@ -191,7 +193,7 @@ fn redaction_can_be_switched_off() {
         ..logging(LogFormat::Text)
     };
     let line = logged(&settings, |redaction| {
-        redaction.add_value(&SecretString::from("known value"));
+        let _known = known(redaction, "known value");
         tracing::info!(password = "hunter2", "known value");
     });
     assert!(
@@ -222,5 +224,32 @@ fn errors_are_written_with_their_causes() {
     assert!(
         line.contains("failed error=outer: an error occurred when formatting"),
         "{line}"
+    );
+}
+
+#[test]
+fn value_is_masked_only_while_it_is_known() {
+    let lines = text(|redaction| {
+        let first = known(redaction, "first-value");
+        let second = known(redaction, "second-value");
+        tracing::info!("first-value second-value");
+        drop(first);
+        tracing::info!("first-value second-value");
+        drop(second);
+    });
+    let lines: Vec<&str> = lines.lines().collect();
+    assert!(lines[0].ends_with("[REDACTED] [REDACTED]"), "{lines:?}");
+    assert!(lines[1].ends_with("first-value [REDACTED]"), "{lines:?}");
+}
+
+#[test]
+fn mask_that_takes_syntax_with_it_still_leaves_json() {
+    let record = json(|redaction| {
+        let _known = known(redaction, "123456789");
+        tracing::info!(count = 123_456_789, "x");
+    });
+    assert!(
+        record["message"].as_str().unwrap().contains("[REDACTED]"),
+        "{record}"
     );
 }
