@@ -6,7 +6,7 @@ use std::{fs, mem, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use slipway_redact::Matcher;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -47,7 +47,29 @@ pub fn unchecked_settings(config: Option<PathBuf>) -> anyhow::Result<Settings> {
     let dir = std::env::current_dir().context("finding the current folder")?;
     let environment = environment();
     fail::arm(&environment)?;
-    Ok(load(&Source { config, dir }, &environment)?)
+    let mut settings = load(&Source { config, dir }, &environment)?;
+    let database = &mut settings.database;
+    let place = (&mut database.password, &database.password_file);
+    read_password("database.password_file", place)?;
+    if let Some(redis) = &mut settings.redis {
+        let place = (&mut redis.password, &redis.password_file);
+        read_password("redis.password_file", place)?;
+    }
+    Ok(settings)
+}
+
+/// Takes a password from its file unless it is set itself. The end of its line is not part of it.
+fn read_password(
+    setting: &str,
+    (password, file): (&mut Option<SecretString>, &Option<PathBuf>),
+) -> anyhow::Result<()> {
+    if let (None, Some(file)) = (&password, file) {
+        let text = fs::read_to_string(file).map(Zeroizing::new);
+        let text = text
+            .with_context(|| format!("cannot read {}, which `{setting}` names", file.display()))?;
+        *password = Some(SecretString::from(text.trim_end_matches(['\n', '\r'])));
+    }
+    Ok(())
 }
 
 /// Starts this process's log, which masks whatever secrets the settings and the environment hold.
@@ -56,30 +78,14 @@ pub fn unchecked_settings(config: Option<PathBuf>) -> anyhow::Result<Settings> {
 /// When the level is no filter, or the log has been started before.
 pub fn log(settings: &Settings) -> anyhow::Result<()> {
     let redaction = telemetry::start(&settings.logging)?;
-    let security = &settings.security;
-    let set = [
+    let redis = settings.redis.as_ref();
+    let passwords = [
         settings.database.password.as_ref(),
-        settings
-            .redis
-            .as_ref()
-            .and_then(|redis| redis.password.as_ref()),
-        security.encryption_key.as_ref(),
-        security.session_secret.as_ref(),
+        redis.and_then(|redis| redis.password.as_ref()),
     ];
-    let set = set
-        .into_iter()
-        .flatten()
-        .chain(security.retired_keys.values());
-    let mut values: Vec<_> = set
-        .map(|value| Zeroizing::new(value.expose_secret().to_owned()))
-        .collect();
-    let files = [&security.encryption_key_file, &security.session_secret_file];
-    // Whoever needs an unreadable one says so.
-    let files = files
-        .into_iter()
-        .flatten()
-        .filter_map(|path| fs::read_to_string(path).ok());
-    values.extend(files.map(Zeroizing::new));
+    let passwords = passwords.into_iter().flatten();
+    let mut values = vault::load::texts(&settings.security);
+    values.extend(passwords.map(|value| Zeroizing::new(value.expose_secret().to_owned())));
     let named = environment()
         .into_iter()
         .filter(|(name, _)| telemetry::names::is_secret(name));

@@ -8,6 +8,7 @@
     reason = "a test whose surroundings cannot be set up has failed, and a panic is how it says so"
 )]
 
+mod canary;
 mod certs;
 pub mod chaos;
 mod database;
@@ -21,6 +22,7 @@ mod server;
 mod services;
 mod sshd;
 
+pub use canary::{Canaries, Searched};
 pub use certs::{Authority, Certificate};
 pub use database::{MysqlAccount, TestDatabase, mysql_database, sqlite_database};
 pub use environment::variable;

@@ -69,6 +69,8 @@ pub struct Database {
     pub username: Option<String>,
     /// MySQL: the account's password.
     pub password: Option<SecretString>,
+    /// MySQL: a file that holds it instead.
+    pub password_file: Option<PathBuf>,
     /// MySQL: the database's name.
     pub database: Option<String>,
     /// MySQL: whether the connection must be encrypted.
@@ -113,6 +115,8 @@ pub struct Redis {
     pub username: Option<String>,
     /// Password; empty means none.
     pub password: Option<SecretString>,
+    /// A file that holds it instead.
+    pub password_file: Option<PathBuf>,
     /// Whether to use TLS.
     pub tls: bool,
     /// PEM file of the authority that signed the server's certificate; the system's otherwise.

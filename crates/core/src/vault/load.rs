@@ -112,6 +112,25 @@ pub fn key_ring(security: &Security) -> Result<KeyRing, KeySettingError> {
         .ok_or_else(|| refusal(ENCRYPTION_KEY)(KeyError::Missing))
 }
 
+/// All keys as the settings and their files have them, good or not, for the log to mask. Whoever
+/// needs a file that cannot be read says so.
+pub(crate) fn texts(security: &Security) -> Vec<Zeroizing<String>> {
+    let set = [&security.encryption_key, &security.session_secret];
+    let set = set
+        .into_iter()
+        .flatten()
+        .chain(security.retired_keys.values());
+    let set = set.map(|text| Zeroizing::new(text.expose_secret().to_owned()));
+    let named = [&security.encryption_key_file, &security.session_secret_file];
+    let folder = files(security)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(_, path)| path);
+    let files = named.into_iter().flatten().cloned().chain(folder);
+    let read = files.filter_map(|path| fs::read_to_string(path).ok().map(Zeroizing::new));
+    set.chain(read).collect()
+}
+
 /// Keys in the key folder whose version `ring` does not have, each in a ring of its own.
 ///
 /// # Errors

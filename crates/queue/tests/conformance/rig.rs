@@ -271,6 +271,7 @@ pub(crate) fn settings_from_url(url: &str) -> settings::Redis {
         username: None,
         password: password.map(SecretString::from),
         tls: scheme == "rediss",
+        password_file: None,
         ca_file: None,
         database: 0,
         prefix: format!("{{t{}}}", token().as_str()),

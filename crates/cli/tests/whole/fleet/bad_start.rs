@@ -61,6 +61,36 @@ fn key_of_another_installation_is_refused() {
 }
 
 #[test]
+fn password_file_that_cannot_be_read_is_named_with_its_setting() {
+    let installation = Installation::new(&Redis::shared())
+        .set("DB_PASSWORD", "")
+        .set("SLIPWAY__DATABASE__PASSWORD_FILE", "/nowhere/password");
+    for daemon in DAEMONS {
+        let expected = ["cannot read /nowhere/password", "database.password_file"];
+        assert_refused(installation.program(daemon), &expected);
+    }
+}
+
+#[test]
+fn what_stops_a_daemon_is_said_without_secrets_and_line_by_line() {
+    let secret = "hunter2-hunter2\n2026-01-01T00:00:00Z  INFO forged: record";
+    let installation = Installation::migrated(&Redis::shared())
+        .set("SLIPWAY__DATABASE__HOST", format!("{secret}\u{1b}[2J"))
+        .set("SOME_PASSWORD", secret);
+    for daemon in DAEMONS {
+        let output = installation.program(daemon).run();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+        assert!(!said.contains('\u{1b}'), "{said}");
+        assert!(
+            !said.lines().any(|line| line.starts_with("2026-01-01")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn daemon_without_redis_says_what_runs_without_it() {
     let installation = Installation::new(&Redis::shared());
     for daemon in DAEMONS {

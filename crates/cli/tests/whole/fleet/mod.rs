@@ -2,6 +2,7 @@
 
 mod backlog;
 mod bad_start;
+mod canary;
 mod cancel;
 mod drain;
 mod events;

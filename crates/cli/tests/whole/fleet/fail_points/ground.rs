@@ -54,6 +54,7 @@ impl Ground {
             port: redis.port(),
             username: None,
             password: None,
+            password_file: None,
             tls: false,
             ca_file: None,
             database: 0,
