@@ -13,7 +13,7 @@ use slipway_core::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    deploy::{INHERITED, Workshop},
+    deploy::{INHERITED, Workshop, remove_abandoned_masks},
     git::{GitStore, Options},
     guard::{Guard, Program},
     instance::Instance,
@@ -46,6 +46,7 @@ pub fn prepare(
     let dir = &ctx.settings.worker.dir;
     fs::create_dir_all(dir)
         .with_context(|| format!("making the worker's folder {} (worker.dir)", dir.display()))?;
+    remove_abandoned_masks(dir);
     let environment = environment();
     let inherited = |names: &[&str]| {
         let known = environment

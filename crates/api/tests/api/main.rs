@@ -10,6 +10,7 @@
 mod app;
 mod browser;
 mod json;
+mod log;
 mod matrix;
 mod pages;
 mod scene;

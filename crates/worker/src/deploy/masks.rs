@@ -43,7 +43,6 @@ impl Masks {
             .recursive(true)
             .mode(0o700)
             .create(&folder)?;
-        remove_abandoned(&folder);
         let (draft, path) = (folder.join(format!(".{name}")), folder.join(name));
         let _left_behind = fs::remove_file(&draft);
         mkfifoat(CWD, &draft, Mode::RUSR | Mode::WUSR)?;
@@ -109,10 +108,13 @@ impl Drop for Masks {
     }
 }
 
-/// Takes the pipes away that a killed worker has left: nobody reads them. One that is being made
-/// still has its draft's name.
-fn remove_abandoned(folder: &Path) {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+/// Takes the pipes away that killed workers have left in a worker's folder: nobody reads them. One
+/// that is being made still has its draft's name.
+pub(crate) fn remove_abandoned(dir: &Path) {
+    let entries = fs::read_dir(dir.join(FOLDER))
+        .into_iter()
+        .flatten()
+        .flatten();
     let paths = entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
     for path in paths.map(|entry| entry.path()) {
         let opened = OpenOptions::new()
@@ -157,13 +159,14 @@ mod tests {
     }
 
     #[test]
-    fn pipe_goes_with_its_run_and_one_of_a_killed_worker_with_the_next() {
+    fn pipe_goes_with_its_run_and_one_of_a_killed_worker_with_the_next_start() {
         let dir = tempfile::tempdir().unwrap();
         let left = || fs::read_dir(dir.path().join(FOLDER)).unwrap().count();
         let first = Masks::open(dir.path(), "1-1").unwrap();
         let abandoned = dir.path().join(FOLDER).join("0-1");
         mkfifoat(CWD, &abandoned, Mode::RUSR | Mode::WUSR).unwrap();
         let second = Masks::open(dir.path(), "2-1").unwrap();
+        remove_abandoned(dir.path());
         assert_eq!(left(), 2, "the one that nobody reads is gone");
         drop(first);
         assert_eq!(left(), 1);

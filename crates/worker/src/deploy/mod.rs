@@ -28,6 +28,7 @@ use crate::{
 };
 pub use environment::INHERITED;
 use log::Journal;
+pub(crate) use masks::remove_abandoned as remove_abandoned_masks;
 pub(crate) use persist::persist;
 use resume::Standing;
 use steps::Steps;

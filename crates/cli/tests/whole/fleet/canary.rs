@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path, process::Output};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use slipway_testkit::{Canaries, Program, RedisServer, RunningProgram, eventually};
 
 use crate::rig::{Api, Client, DEADLINE, Installation, Redis};
@@ -251,6 +251,13 @@ async fn values_are_nowhere_but_where_they_belong() {
         .await;
     let wrong = json!({ "email": "admin@example.com", "password": values.secret });
     client.post("/api/v1/auth/login", &wrong).await.expect(401);
+    for query in [
+        format!("password={}", values.password),
+        format!("x=%0a&api_key={}", values.key),
+    ] {
+        client.get(&format!("/nowhere?{query}")).await.expect(404);
+        client.get(&format!("/api/v1/projects?{query}")).await;
+    }
     let token = client
         .post("/api/v1/me/tokens", &json!({ "name": "laptop" }))
         .await
@@ -278,8 +285,12 @@ async fn values_are_nowhere_but_where_they_belong() {
     assert!(log.matches("[REDACTED]").count() >= 10, "{log}");
 
     search_answers(&mut canaries, &client, id).await;
-    canaries.search("the API's log", end(api));
-    canaries.search("the worker's log", end(worker));
+    for (name, program) in [("the API's log", api), ("the worker's log", worker)] {
+        let log = end(program);
+        let json = |line: &str| serde_json::from_str::<Value>(line).is_ok();
+        assert!(log.lines().all(json), "{log}");
+        canaries.search(name, log);
+    }
     search_stores(&mut canaries, &installation, stores);
     assert_eq!(canaries.take_findings(), [""; 0], "{log}");
     let searched = canaries.searched();
