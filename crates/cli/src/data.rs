@@ -8,14 +8,17 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use slipway_core::{
     settings::{Dialect, Settings, load::environment},
-    vault::key::MasterKey,
+    vault::{key::MasterKey, load::KEY_FILE},
 };
 
 /// What `worker.dir` is unless it is configured; `up` uses its own folder instead.
 const SYSTEM_WORKER_DIR: &str = "/var/lib/slipway/worker";
+
+/// The file of the key that is made with the folder. Later ones are named by their version.
+const FIRST_KEY: &str = "encryption.key";
 
 /// The data folder, locked.
 #[derive(Debug)]
@@ -79,8 +82,14 @@ impl DataFolder {
             settings.database.path = Some(self.path.join("slipway.db"));
         }
         let security = &mut settings.security;
-        if security.encryption_key.is_none() && security.encryption_key_file.is_none() {
-            security.encryption_key_file = Some(self.key("encryption.key")?);
+        let is_set = security.encryption_key.is_some() || security.encryption_key_file.is_some();
+        if security.keys_dir.is_none() {
+            security.keys_dir = Some(self.keys()?);
+        }
+        // The first key may have been taken away once others had its place: no new one comes then.
+        let first = self.keys()?.join(FIRST_KEY);
+        if !is_set && (first.exists() || !self.has_later_keys()?) {
+            security.encryption_key_file = Some(self.key(FIRST_KEY)?);
         }
         if security.session_secret.is_none() && security.session_secret_file.is_none() {
             security.session_secret_file = Some(self.key("session.key")?);
@@ -101,22 +110,37 @@ impl DataFolder {
     /// # Errors
     /// When it cannot be written.
     fn key(&self, name: &str) -> anyhow::Result<PathBuf> {
-        let folder = self.path.join("keys");
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)?;
-        let path = folder.join(name);
+        let path = self.keys()?.join(name);
         if !path.exists() {
-            write_key(&path).with_context(|| format!("making the key {}", path.display()))?;
+            let key = MasterKey::generate()?.to_hex();
+            write_key(&path, &key).with_context(|| format!("making the key {}", path.display()))?;
         }
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         Ok(path)
     }
+
+    /// The folder of keys, which is made where it is missing.
+    fn keys(&self) -> anyhow::Result<PathBuf> {
+        let folder = self.path.join("keys");
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .with_context(|| format!("using the key folder {}", folder.display()))?;
+        Ok(folder)
+    }
+
+    fn has_later_keys(&self) -> anyhow::Result<bool> {
+        let mut names = fs::read_dir(self.keys()?)?.flatten();
+        Ok(names.any(|entry| entry.file_name().to_string_lossy().starts_with(KEY_FILE)))
+    }
 }
 
 /// Written beside its place and moved there whole: a crash must not leave half a key.
-fn write_key(path: &Path) -> anyhow::Result<()> {
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn write_key(path: &Path, key: &SecretString) -> anyhow::Result<()> {
     let partial = path.with_extension("partial");
     match fs::remove_file(&partial) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
@@ -127,7 +151,7 @@ fn write_key(path: &Path) -> anyhow::Result<()> {
         .write(true)
         .mode(0o600)
         .open(&partial)?;
-    file.write_all(MasterKey::generate()?.to_hex().expose_secret().as_bytes())?;
+    file.write_all(key.expose_secret().as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()?;
     fs::rename(&partial, path)?;
@@ -152,14 +176,14 @@ mod tests {
     fn a_key_is_made_once_and_is_private() {
         let place = tempfile::tempdir().unwrap();
         let folder = DataFolder::open(Some(place.path().join("data"))).unwrap();
-        let path = folder.key("encryption.key").unwrap();
+        let path = folder.key(FIRST_KEY).unwrap();
         let first = fs::read_to_string(&path).unwrap();
         assert_eq!(first.trim().len(), 64);
         assert_eq!(
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o600
         );
-        folder.key("encryption.key").unwrap();
+        folder.key(FIRST_KEY).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), first);
     }
 

@@ -33,7 +33,7 @@ enum Command {
     /// Verify and export the audit trail
     #[command(subcommand)]
     Audit(audit::Command),
-    /// Make keys
+    /// Make master keys, and change them while everything runs
     #[command(subcommand)]
     Keys(keys::Command),
 }
@@ -56,7 +56,7 @@ async fn command() -> ExitCode {
         Command::Migrate(arguments) => migrate::run(arguments).await,
         Command::User(command) => user::run(command).await,
         Command::Audit(command) => audit::run(command).await,
-        Command::Keys(command) => keys::run(&command),
+        Command::Keys(command) => keys::run(command).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,7 +11,7 @@ use slipway_core::{
     ctx::Ctx,
     db,
     field::{DisplayName, Email},
-    settings::Dialect,
+    settings::{Dialect, Settings},
     start,
 };
 
@@ -90,13 +90,25 @@ fn parsed<T: std::str::FromStr<Err = String>>(what: &str, text: &str) -> anyhow:
 impl Place {
     /// Opens it. The queue is not needed here, so an empty one in memory stands in for it.
     pub(crate) async fn open(self) -> anyhow::Result<Ctx> {
+        let settings = self.settings()?;
+        let backends = slipway_queue::in_memory();
+        start::open(settings, backends.queue, backends.bus).await
+    }
+
+    /// Opens it without a proof of the master keys.
+    pub(crate) async fn open_unproved(self) -> anyhow::Result<Ctx> {
+        let settings = self.settings()?;
+        let backends = slipway_queue::in_memory();
+        start::open_unproved(settings, backends.queue, backends.bus).await
+    }
+
+    fn settings(self) -> anyhow::Result<Settings> {
         let mut settings = start::unchecked_settings(self.config)?;
         if settings.database.dialect == Dialect::Sqlite && settings.database.path.is_none() {
             DataFolder::open(self.data)?.complete(&mut settings)?;
         }
         settings.check()?;
-        let backends = slipway_queue::in_memory();
-        start::open(settings, backends.queue, backends.bus).await
+        Ok(settings)
     }
 }
 

@@ -127,13 +127,26 @@ pub async fn open(
     queue: Arc<dyn JobQueue>,
     bus: Arc<dyn EventBus>,
 ) -> anyhow::Result<Ctx> {
+    let ctx = open_unproved(settings, queue, bus).await?;
+    vault::rotation::service::check_keys(&ctx.db, &ctx.keys, db::now()).await?;
+    ctx.audit.prepare().await?;
+    Ok(ctx)
+}
+
+/// Opens the database, which must have this version's schema, to look at it only: the master keys may
+/// be the wrong ones.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_unproved(
+    settings: Settings,
+    queue: Arc<dyn JobQueue>,
+    bus: Arc<dyn EventBus>,
+) -> anyhow::Result<Ctx> {
     let keys = vault::load::key_ring(&settings.security)?;
     let db = Db::connect(&settings.database).await?;
     schema::require_current(&db).await?;
-    vault::rotation::service::check_keys(&db, &keys, db::now()).await?;
-    let ctx = Ctx::new(db, queue, bus, keys, settings);
-    ctx.audit.prepare().await?;
-    Ok(ctx)
+    Ok(Ctx::new(db, queue, bus, keys, settings))
 }
 
 /// Makes the first Admin as the environment asks, when there is no account yet.

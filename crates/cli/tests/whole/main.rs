@@ -13,5 +13,6 @@
 mod audit;
 mod chaos;
 mod fleet;
+mod keys;
 mod rig;
 mod up_demo;

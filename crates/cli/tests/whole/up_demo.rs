@@ -24,13 +24,13 @@ after:
 "#;
 
 /// A running `slipway up`.
-struct Up {
-    program: RunningProgram,
+pub(crate) struct Up {
+    pub(crate) program: RunningProgram,
     address: String,
 }
 
 impl Up {
-    fn start(folder: &Path, arguments: &[&str]) -> Self {
+    pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
         let program = program(folder).args(arguments).start();
         let address = program.wait_for_line(DEADLINE, |line| {
             line.strip_prefix("Slipway ")?
@@ -40,19 +40,19 @@ impl Up {
         Self { program, address }
     }
 
-    fn password(&self) -> String {
+    pub(crate) fn password(&self) -> String {
         self.program.wait_for_line(DEADLINE, |line| {
             let rest = line.strip_prefix("Sign in as admin@localhost with password ")?;
             rest.split(' ').next().map(str::to_owned)
         })
     }
 
-    async fn client(&self, password: &str) -> Client {
+    pub(crate) async fn client(&self, password: &str) -> Client {
         Client::new(&self.address).sign_in(EMAIL, password).await
     }
 
     /// Ends it as a service manager does, and returns all that it has printed.
-    fn stop(mut self) -> String {
+    pub(crate) fn stop(mut self) -> String {
         self.program.terminate();
         assert!(
             self.program.wait(DEADLINE).success(),

@@ -64,6 +64,28 @@ words! {
         SecretSet = "secret.set",
         /// A secret was deleted.
         SecretDelete = "secret.delete",
+        /// Old values of a secret were destroyed.
+        SecretDestroy = "secret.destroy",
+        /// A run was given secrets.
+        SecretUse = "secret.use",
+        /// A run was refused a secret that somebody had altered.
+        SecretAltered = "secret.altered",
+        /// A version of the master key was made.
+        KeyAdd = "key.add",
+        /// A version of the master key became the active one.
+        KeyActivate = "key.activate",
+        /// Values were moved to the active master key.
+        KeyRewrap = "key.rewrap",
+        /// A version of the master key was taken out of use.
+        KeyRetire = "key.retire",
+        /// An SSH key pair was made.
+        SshKeyCreate = "ssh_key.create",
+        /// An SSH key pair was deleted.
+        SshKeyDelete = "ssh_key.delete",
+        /// A server's host key was accepted.
+        HostKeyAdd = "host_key.add",
+        /// A server's host key is not accepted any more.
+        HostKeyRemove = "host_key.remove",
         /// Something was locked.
         LockSet = "lock.set",
         /// A lock was lifted.
@@ -96,6 +118,12 @@ words! {
         Variable = "variable",
         /// A secret.
         Secret = "secret",
+        /// A version of the master key.
+        Key = "key",
+        /// An SSH key pair.
+        SshKey = "ssh_key",
+        /// A server's host key.
+        HostKey = "host_key",
         /// A lock.
         Lock = "lock",
         /// A deployment.

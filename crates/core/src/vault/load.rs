@@ -21,7 +21,7 @@ use crate::settings::Security;
 const ENCRYPTION_KEY: &str = "security.encryption_key";
 const KEYS_DIR: &str = "security.keys_dir";
 const SESSION_SECRET: &str = "security.session_secret";
-/// What the names of key files in the key folder begin with.
+/// What stands before the version in the names of key files.
 pub const KEY_FILE: &str = "encryption_key_";
 
 /// Why the keys in the settings cannot be used.
@@ -168,8 +168,9 @@ fn in_file(path: &Path) -> Result<MasterKey, KeySettingError> {
     MasterKey::parse(&text).map_err(refusal(&setting))
 }
 
-/// The key files of the key folder by version, which is a number at the end of `encryption_key_`.
-/// Other files have no business with this: systemd puts all credentials of a service into one folder.
+/// The key files of the key folder by version: those whose names end in `encryption_key_` and a number.
+/// Systemd puts all credentials of a service into one folder, and the name that it was given for a
+/// whole folder of them before the name of each.
 fn files(security: &Security) -> Result<Vec<(i32, PathBuf)>, KeySettingError> {
     let Some(folder) = &security.keys_dir else {
         return Ok(Vec::new());
@@ -185,8 +186,8 @@ fn files(security: &Security) -> Result<Vec<(i32, PathBuf)>, KeySettingError> {
         let name = entry.file_name();
         let version = name
             .to_str()
-            .and_then(|name| name.strip_prefix(KEY_FILE))
-            .and_then(|version| version.parse::<i32>().ok());
+            .and_then(|name| name.rsplit_once(KEY_FILE))
+            .and_then(|(_, version)| version.parse::<i32>().ok());
         if let Some(version) = version.filter(|version| *version >= 1) {
             found.push((version, entry.path()));
         }
@@ -284,7 +285,7 @@ mod tests {
             "{refused}"
         );
         put("encryption_key_1", OLD);
-        put("encryption_key_10", &format!("{KEY}\n"));
+        put("keys_encryption_key_10", &format!("{KEY}\n"));
         for other in ["session_secret", "encryption_key_x", "encryption_key_", "2"] {
             put(other, "something else");
         }

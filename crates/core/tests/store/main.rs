@@ -39,6 +39,7 @@ mod lifecycle;
 mod locks;
 mod log;
 mod migrate;
+mod nonces;
 mod plans;
 mod policies;
 mod processes;

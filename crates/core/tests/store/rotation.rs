@@ -393,6 +393,7 @@ async fn a_key_in_use_is_not_retired(rig: Rig) {
 
 async fn a_retired_key_is_not_activated_again(rig: Rig) {
     rotated(&rig).await;
+    rewrapped(&rig).await;
     retire(&rig.ctx, 1, db::now()).await.unwrap();
     assert_eq!(
         conflict(activate(&rig.ctx, 1, db::now()).await),

@@ -56,7 +56,82 @@ fn key_of_another_installation_is_refused() {
     let other = Installation::new(&Redis::shared());
     let wrong = installation.set("ENCRYPTION_KEY", other.variable("ENCRYPTION_KEY"));
     for daemon in DAEMONS {
-        assert_refused(wrong.program(daemon), &["security.encryption_key"]);
+        let expected = ["security.encryption_key", "`slipway keys add`"];
+        assert_refused(wrong.program(daemon), &expected);
+    }
+    // The command that shows what is wrong works nevertheless.
+    let output = wrong.program("slipway").args(["keys", "status"]).run();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("no: another key has this version"), "{said}");
+}
+
+#[test]
+fn key_that_is_missing_is_named_with_what_to_do() {
+    let installation = Installation::migrated(&Redis::shared());
+    // The audit trail has a key of its own, which is encrypted from the first start on.
+    let slipway = |arguments: &[&str]| installation.program("slipway").args(arguments).run();
+    assert!(
+        slipway(&["user", "create", "ann@example.com"])
+            .status
+            .success()
+    );
+    let first = installation.variable("ENCRYPTION_KEY").to_owned();
+    let installation = installation
+        .set(
+            "ENCRYPTION_KEY",
+            Installation::new(&Redis::shared()).variable("ENCRYPTION_KEY"),
+        )
+        .set("SLIPWAY__SECURITY__ENCRYPTION_KEY_VERSION", "2");
+    for daemon in DAEMONS {
+        let expected = [
+            "master key version 1 is the active one and is not loaded here",
+            "SLIPWAY__SECURITY__RETIRED_KEYS__1",
+            "`slipway keys status`",
+        ];
+        assert_refused(installation.program(daemon), &expected);
+    }
+    let installation = installation.set("SLIPWAY__SECURITY__RETIRED_KEYS__1", first);
+    let activate = installation
+        .program("slipway")
+        .args(["keys", "activate", "2"]);
+    assert!(activate.run().status.success());
+    let installation = installation.without("SLIPWAY__SECURITY__RETIRED_KEYS__1");
+    for daemon in DAEMONS {
+        let expected = [
+            "encrypted under master key version 1",
+            "`slipway keys rewrap`",
+        ];
+        assert_refused(installation.program(daemon), &expected);
+    }
+}
+
+#[test]
+fn bad_key_file_is_named_in_every_way_to_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    crate::up_demo::started_and_stopped(folder.path());
+    let file = data.join("keys/encryption.key");
+    let good = fs::read_to_string(&file).unwrap();
+    let other = good.chars().rev().collect::<String>();
+    let bad = [
+        ("", "is missing"),
+        (&good[..40], "has 40 characters instead of 64"),
+        (&"ab".repeat(32), "repeats itself"),
+        (&other, "is not the one that this database was encrypted"),
+    ];
+    for (text, complaint) in bad {
+        fs::write(&file, text).unwrap();
+        for arguments in [
+            ["up", "--port=0"].as_slice(),
+            &["user", "create", "ann@example.com"],
+            &["keys", "rewrap"],
+        ] {
+            let program = Program::workspace("slipway")
+                .args(arguments)
+                .args(["--data".as_ref(), data.as_os_str()])
+                .folder(folder.path());
+            assert_refused(program, &["`slipway keys ", complaint]);
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod redis_faults;
 mod redis_outage;
 mod resume;
 mod retry;
+mod rewrap_killed;
 mod takeover;
 mod two_hundred;
 mod worker_killed;

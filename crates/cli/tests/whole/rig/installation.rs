@@ -131,6 +131,11 @@ impl Installation {
         Program::workspace(name).envs(&self.variables).folder(root)
     }
 
+    /// The environment of every process.
+    pub(crate) fn variables(&self) -> &BTreeMap<String, String> {
+        &self.variables
+    }
+
     pub(crate) fn variable(&self, name: &str) -> &str {
         &self.variables[name]
     }

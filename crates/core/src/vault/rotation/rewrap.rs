@@ -6,6 +6,7 @@
 
 use super::{lacking, store};
 use crate::{
+    audit::entry::{Action, Entry, ObjectKind},
     ctx::Ctx,
     db::broken,
     error::Result,
@@ -90,6 +91,14 @@ pub async fn run(ctx: &Ctx, dry_run: bool, mut report: impl FnMut(Progress)) -> 
         if dry_run || left <= result.damaged {
             break;
         }
+    }
+    if !dry_run {
+        let state = serde_json::json!({ "moved": result.moved, "damaged": result.damaged });
+        let name = format!("version {active}");
+        let entry = Entry::by_console(Action::KeyRewrap, crate::db::now())
+            .on(ObjectKind::Key, i64::from(active), &name)
+            .after(&state);
+        ctx.audit.record(ctx.db.writer(), &entry).await?;
     }
     Ok(result)
 }

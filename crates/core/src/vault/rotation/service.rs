@@ -2,12 +2,14 @@
 //! command line; there is no route to it: system-only.
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 
 use super::{
     entity::{KeyState, Model},
     lacking_text, needed, store,
 };
 use crate::{
+    audit::entry::{Action, Entry, ObjectKind},
     ctx::Ctx,
     db::{Db, broken, is_duplicate, micros},
     deployment::store::claim::clock,
@@ -132,7 +134,14 @@ pub async fn next_version(ctx: &Ctx) -> Result<i32> {
 /// A conflict when the version is taken by another key.
 pub async fn add(ctx: &Ctx, version: i32, key: MasterKey, now: DateTime<Utc>) -> Result<()> {
     ctx.keys.add(version, key);
-    register(&ctx.db, &ctx.keys, version, now).await
+    register(&ctx.db, &ctx.keys, version, now).await?;
+    let entry = entry(Action::KeyAdd, version, now);
+    ctx.audit.record(ctx.db.writer(), &entry).await
+}
+
+fn entry(action: Action, version: i32, now: DateTime<Utc>) -> Entry {
+    let id = i64::from(version);
+    Entry::by_console(action, now).on(ObjectKind::Key, id, &format!("version {version}"))
 }
 
 /// Makes this version the active one.
@@ -174,6 +183,9 @@ async fn try_activate(ctx: &Ctx, version: i32, now: DateTime<Utc>) -> Result<()>
         return Err(Error::conflict("key_not_everywhere", text));
     }
     store::activate(&tx, version, now).await?;
+    let former = store::active_of(&rows);
+    let entry = entry(Action::KeyActivate, version, now).before(&json!({ "active": former }));
+    ctx.audit.record(&tx, &entry).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -205,6 +217,9 @@ async fn try_retire(ctx: &Ctx, version: i32, now: DateTime<Utc>) -> Result<()> {
         return Err(Error::conflict("key_in_use", text));
     }
     store::retire(&tx, version, now).await?;
+    ctx.audit
+        .record(&tx, &entry(Action::KeyRetire, version, now))
+        .await?;
     tx.commit().await?;
     Ok(())
 }
