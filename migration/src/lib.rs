@@ -35,6 +35,7 @@ mod m20261125_000041_keep_versions_of_secrets;
 mod m20261125_000042_add_states_of_keys;
 mod m20261125_000043_add_loaded_keys;
 mod m20261125_000044_move_key_of_the_trail;
+mod m20261125_000045_create_deployment_secrets;
 mod m20261125_000050_create_audit_entries;
 mod m20261125_000051_create_audit_seals;
 mod m20261125_000052_create_audit_chain;
@@ -77,6 +78,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000052_create_audit_chain::Migration),
             // After the table that it changes.
             Box::new(m20261125_000044_move_key_of_the_trail::Migration),
+            Box::new(m20261125_000045_create_deployment_secrets::Migration),
         ]
     }
 }

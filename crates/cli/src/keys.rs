@@ -41,10 +41,10 @@ pub(crate) enum Command {
     },
     /// Make the next version of the master key; nothing uses it before it is activated
     ///
-    /// It is written into the key folder (security.keys_dir, or that of `slipway up`), from where
+    /// It is written into the key folder (`security.keys_dir`, or that of `slipway up`), from where
     /// running processes load it. Without a folder it is printed once.
     Add {
-        /// Folder for the key's file, instead of security.keys_dir
+        /// Folder for the key's file, instead of `security.keys_dir`
         #[arg(long, value_name = "DIR")]
         into: Option<PathBuf>,
         #[command(flatten)]
@@ -235,7 +235,7 @@ fn show(keys: &[Standing], processes: &[Holder]) -> anyhow::Result<()> {
     for key in keys {
         let here = match key.loaded {
             Loaded::Wrong => "no: another key has this version",
-            other => loaded(other),
+            Loaded::Yes | Loaded::No => loaded(key.loaded),
         };
         writeln!(
             out,

@@ -18,7 +18,10 @@ use crate::{
     ports::{EventBus, JobQueue},
     process::me::Process,
     settings::Settings,
-    vault::ring::KeyRing,
+    vault::{
+        ring::KeyRing,
+        usage::{self, Use},
+    },
 };
 
 /// Everything that use cases need. Cloning it is cheap.
@@ -46,6 +49,8 @@ pub struct Ctx {
     pub tokens: Gather<String, Option<KnownToken>>,
     /// What requests and runs read and write together.
     pub batches: Batches,
+    /// What runs were given of the vault, written together.
+    pub uses: Gather<Use, ()>,
     /// The configuration.
     pub settings: Arc<Settings>,
 }
@@ -61,8 +66,10 @@ impl Ctx {
         settings: Settings,
     ) -> Self {
         let keys = Arc::new(keys);
+        let audit = Trail::new(&db, &keys);
         Self {
-            audit: Trail::new(&db, &keys),
+            uses: usage::gathered(&db, &audit),
+            audit,
             admission: Admission::new(&db, settings.queue.backlog_limit),
             tokens: db::together(&db, LOOK_UPS, |db, hashes: Vec<String>| async move {
                 find_tokens(db.reader(), &hashes).await

@@ -67,7 +67,7 @@ pub async fn prepare(ctx: &Ctx, row: Model) -> Result<std::result::Result<Assign
         Ok(pipeline) => pipeline,
         Err(reason) => return Ok(Err(reason)),
     };
-    let revealed = vault::service::reveal_for_run(ctx, &brief.secrets, &pipeline).await?;
+    let revealed = vault::service::reveal_for_run(ctx, &row, &brief.secrets, &pipeline).await?;
     let secrets = match revealed {
         Ok(secrets) => secrets,
         Err(reason) => return Ok(Err(reason)),

@@ -12,4 +12,5 @@ pub mod rotation;
 pub mod sealed;
 pub mod service;
 pub mod store;
+pub mod usage;
 pub mod value;

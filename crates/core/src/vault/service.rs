@@ -10,6 +10,7 @@ use super::{
     rotation::{self, entity::KeyState},
     sealed::{self, Place},
     store::{self, Stored},
+    usage::{self, Use, Used},
     value::SecretValue,
 };
 use crate::{
@@ -17,10 +18,13 @@ use crate::{
     audit::entry::{Action, Entry, ObjectKind},
     ctx::Ctx,
     db::is_duplicate,
-    deployment::reason::{Code, Reason},
+    deployment::{
+        entity::deployment,
+        reason::{Code, Reason},
+    },
     error::{Error, Result},
     field::VariableName,
-    id::{ProjectId, SecretId, TargetId},
+    id::{DeploymentId, ProjectId, SecretId, TargetId},
     pipeline::Pipeline,
     variable,
 };
@@ -124,6 +128,69 @@ async fn write(
     Ok(Some(is_new))
 }
 
+/// Every value that a secret has had, the newest first; never the values themselves.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn versions(
+    ctx: &Ctx,
+    actor: &Actor,
+    project: &str,
+    (name, target): (&str, Option<&str>),
+) -> Result<Vec<sealed::Model>> {
+    let place =
+        variable::service::place(ctx, actor, project, target, Permission::ViewProject).await?;
+    let row = store::find(ctx.db.reader(), place, name).await?;
+    let id = row.ok_or(Error::NotFound("secret"))?.id;
+    sealed::store::of_owner(ctx.db.reader(), sealed::SECRET, id.0).await
+}
+
+/// Which versions of secrets the runs of a deployment were given.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn used(ctx: &Ctx, actor: &Actor, id: DeploymentId) -> Result<Vec<usage::entity::Model>> {
+    let id = crate::deployment::service::get(ctx, actor, id)
+        .await?
+        .row
+        .id;
+    usage::store::of_deployment(ctx.db.reader(), id).await
+}
+
+/// Destroys a former value of a secret for ever. Deployments that used it still say so.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Forbidden`], a conflict for the newest version.
+pub async fn destroy(
+    ctx: &Ctx,
+    actor: &Actor,
+    project: &str,
+    (name, target, version): (&str, Option<&str>, i64),
+) -> Result<()> {
+    let place =
+        variable::service::place(ctx, actor, project, target, Permission::ConfigureProject).await?;
+    let now = crate::db::now();
+    let tx = ctx.db.begin().await?;
+    let row = store::find_locked(&tx, place, name).await?;
+    let row = row.ok_or(Error::NotFound("secret"))?;
+    if version == row.version {
+        let text = "this is the newest version; write a new value first, or delete the secret";
+        return Err(Error::conflict("secret_version_current", text));
+    }
+    let values = sealed::store::of_owner(&tx, sealed::SECRET, row.id.0).await?;
+    let value = values.iter().find(|value| value.version == version);
+    let value = value.ok_or(Error::NotFound("version of the secret"))?;
+    if sealed::store::destroy(&tx, value.id, now).await? {
+        let state = serde_json::json!({ "target_id": place.1, "version": version });
+        let entry = entry(actor, Action::SecretDestroy, place, name, now)
+            .on(ObjectKind::Secret, row.id.0, name)
+            .after(&state);
+        ctx.audit.record(&tx, &entry).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
 fn entry(
     actor: &Actor,
     action: Action,
@@ -181,14 +248,15 @@ pub async fn delete(
     Ok(())
 }
 
-/// Decrypts what the steps of a pipeline name, for the worker that has claimed the run. A target's
-/// own value replaces its project's; system-only.
+/// Decrypts what the steps of a pipeline name, for the worker that has claimed the run, and writes
+/// down which versions it was given. A target's own value replaces its project's; system-only.
 ///
 /// # Errors
 /// The reason for which the deployment cannot run; the outer error when this process lacks a key that
 /// another one has, which is nothing that the deployment can help.
 pub(crate) async fn reveal_for_run(
     ctx: &Ctx,
+    run: &deployment::Model,
     rows: &[Stored],
     pipeline: &Pipeline,
 ) -> Result<std::result::Result<BTreeMap<String, SecretValue>, Reason>> {
@@ -196,17 +264,31 @@ pub(crate) async fn reveal_for_run(
         Ok(wanted) => wanted,
         Err(reason) => return Ok(Err(reason)),
     };
-    let mut revealed = BTreeMap::new();
+    let (mut revealed, mut secrets) = (BTreeMap::new(), Vec::new());
+    let at = crate::db::now();
     for (name, row) in wanted {
+        let (version, scope) = (row.secret.version, row.secret.scope);
         match open_with_new_keys(ctx, row).await? {
             Ok(value) => {
-                revealed.insert(name.to_owned(), value);
+                let name = name.to_owned();
+                secrets.push(Used {
+                    scope,
+                    name: name.clone(),
+                    version,
+                });
+                revealed.insert(name, value);
             }
             Err(error) => {
+                let entry = usage::altered(run, name, version, at);
+                ctx.audit.record(ctx.db.writer(), &entry).await?;
                 let text = format!("The secret {name} could not be decrypted: {error}.");
                 return Ok(Err(Reason::new(Code::SecretIntegrity, text)));
             }
         }
+    }
+    if !secrets.is_empty() {
+        let run = run.clone();
+        ctx.uses.ask(Use { run, secrets, at }).await?;
     }
     Ok(Ok(revealed))
 }

@@ -12,7 +12,7 @@ use slipway_core::{
         load::key_ring,
         rotation::service::check_keys,
         sealed::entity::{Column, Entity, Model},
-        service::{SecretInput, delete, list, put},
+        service::{SecretInput, delete, destroy, list, put, used, versions},
     },
 };
 
@@ -30,6 +30,9 @@ on_both! {
     a_secret_that_points_at_another_value_is_refused,
     a_changed_bit_anywhere_is_refused,
     a_deleted_secret_is_gone_and_its_name_must_fit_exactly,
+    a_run_writes_down_what_it_was_given,
+    a_former_version_is_destroyed_and_stays_in_the_list,
+    an_altered_secret_is_in_the_audit_trail,
     short_and_impossible_values_are_refused,
     a_wrong_master_key_is_noticed_at_start,
     processes_that_start_together_agree_on_the_key_check,
@@ -306,4 +309,101 @@ async fn processes_that_start_together_agree_on_the_key_check(rig: Rig) {
     for start in starts {
         start.await.unwrap().unwrap();
     }
+}
+
+async fn entries(rig: &Rig, action: &str) -> Vec<slipway_core::audit::entity::Model> {
+    let all = slipway_core::audit::entity::Entity::find();
+    let mut rows = all.all(rig.ctx.db.writer()).await.unwrap();
+    rows.retain(|row| row.action == action);
+    rows
+}
+
+async fn a_run_writes_down_what_it_was_given(rig: Rig) {
+    let site = rig.site("web").await;
+    put_secret(&rig, &site, "OWN", "for all targets", None).await;
+    put_secret(&rig, &site, "OWN", "for the live one", Some("live")).await;
+    put_secret(&rig, &site, "TOKEN", "first value", None).await;
+    put_secret(&rig, &site, "TOKEN", "second value", None).await;
+    let id = rig.deploy(&site).await;
+    let row = rig.claim(id).await;
+    prepare(&rig.ctx, row.clone()).await.unwrap().unwrap();
+    let used = used(&rig.ctx, &site.owner, id).await.unwrap();
+    let used: Vec<_> = used
+        .iter()
+        .map(|used| (used.name.as_str(), used.version, used.scope, used.attempt))
+        .collect();
+    assert_eq!(used, [("OWN", 1, site.target.id.0, 1), ("TOKEN", 2, 0, 1)]);
+    let entries = entries(&rig, "secret.use").await;
+    assert_eq!(entries.len(), 1, "one for the run");
+    let told = entries[0].after.as_deref().unwrap();
+    assert!(
+        told.contains(r#"{"name":"TOKEN","scope":0,"version":2}"#),
+        "{told}"
+    );
+    assert!(
+        told.contains("worker-1") && !told.contains("value"),
+        "{told}"
+    );
+    assert_eq!(entries[0].object_id, Some(id.0));
+    let stranger = rig.user(
+        "stranger@example.com",
+        slipway_core::access::SystemRole::Developer,
+    );
+    let hidden = slipway_core::vault::service::used(&rig.ctx, &stranger.await, id).await;
+    assert!(matches!(hidden, Err(Error::NotFound(_))));
+}
+
+async fn a_former_version_is_destroyed_and_stays_in_the_list(rig: Rig) {
+    let site = rig.site("web").await;
+    for value in ["first value", "second value", "third value"] {
+        put_secret(&rig, &site, "TOKEN", value, None).await;
+    }
+    let destroyed =
+        async |version: i64| destroy(&rig.ctx, &site.owner, "web", ("TOKEN", None, version)).await;
+    assert_eq!(
+        crate::rig::conflict(destroyed(3).await),
+        "secret_version_current"
+    );
+    assert!(matches!(destroyed(4).await, Err(Error::NotFound(_))));
+    destroyed(1).await.unwrap();
+    destroyed(1).await.unwrap();
+    assert_eq!(entries(&rig, "secret.destroy").await.len(), 1);
+    let secret = ("TOKEN", None);
+    let all = versions(&rig.ctx, &site.owner, "web", secret)
+        .await
+        .unwrap();
+    let seen: Vec<_> = all
+        .iter()
+        .map(|row| (row.version, row.key_version, row.destroyed_at.is_some()))
+        .collect();
+    assert_eq!(
+        seen,
+        [(3, Some(1), false), (2, Some(1), false), (1, None, true)]
+    );
+    let gone = all.last().unwrap();
+    assert_eq!((gone.ciphertext.len(), &gone.nonce), (0, &None));
+    assert_eq!(refusal(&rig, &site).await, None);
+    // A version number is never used again.
+    put_secret(&rig, &site, "TOKEN", "fourth value", None).await;
+    assert_eq!(rows(&rig).await.last().unwrap().version, 4);
+}
+
+async fn an_altered_secret_is_in_the_audit_trail(rig: Rig) {
+    let site = rig.site("web").await;
+    put_secret(&rig, &site, "TOKEN", "hunter22", None).await;
+    let row = rows(&rig).await.remove(0);
+    write(
+        &rig,
+        &row,
+        row.nonce.as_ref().unwrap(),
+        &row.ciphertext[1..],
+    )
+    .await;
+    assert_eq!(refusal(&rig, &site).await.unwrap().0, Code::SecretIntegrity);
+    let entries = entries(&rig, "secret.altered").await;
+    let told = entries[0].after.as_deref().unwrap();
+    assert!(
+        told.contains(r#""name":"TOKEN""#) && !told.contains("hunter"),
+        "{told}"
+    );
 }

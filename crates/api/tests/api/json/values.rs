@@ -36,6 +36,40 @@ async fn a_secret_is_written_and_never_read() {
 }
 
 #[tokio::test]
+async fn former_versions_are_listed_and_destroyed() {
+    let app = TestApp::spawn().await;
+    let admin = Caller::admin(&app).await;
+    admin.make_project().await;
+    let path = "/api/v1/projects/web/secrets/TOKEN";
+    for value in ["canary-one", "canary-two"] {
+        admin.put(path, json!({ "value": value })).await.expect(204);
+    }
+    let all = format!("{path}/versions");
+    let list = admin.get(&all).await.expect(200);
+    let versions = |list: &serde_json::Value| {
+        let items = list["items"].as_array().unwrap().clone();
+        let one = |item: &serde_json::Value| (item["version"].clone(), item["key_version"].clone());
+        items.iter().map(one).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        versions(&list),
+        [(json!(2), json!(1)), (json!(1), json!(1))]
+    );
+    assert!(!list.to_string().contains("canary"), "{list}");
+    let refused = admin.delete(&format!("{all}/2")).await.expect(409);
+    assert_eq!(refused["code"], "secret_version_current");
+    admin.delete(&format!("{all}/1")).await.expect(204);
+    let list = admin.get(&all).await.expect(200);
+    assert_eq!(
+        versions(&list),
+        [(json!(2), json!(1)), (json!(1), json!(null))]
+    );
+    assert!(list["items"][1]["destroyed_at"].is_string(), "{list}");
+    admin.get(&format!("{path}X/versions")).await.expect(404);
+    admin.get("/api/v1/deployments/1/secrets").await.expect(404);
+}
+
+#[tokio::test]
 async fn values_that_no_step_could_receive_are_refused() {
     let app = TestApp::spawn().await;
     let admin = Caller::admin(&app).await;

@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::Write as _,
     path::Path,
     sync::{
         Arc,
@@ -143,7 +144,8 @@ async fn scenario(ctx: &Ctx, client: Client, folder: &Path, slipway: impl Fn() -
     stop.store(true, Ordering::Relaxed);
     let (written, writes) = writing.await.unwrap();
     let deployments = deploying.await.unwrap();
-    eprintln!(
+    let _shown = writeln!(
+        std::io::stderr(),
         "{kills} kills, {torn} of them half-way; {writes} writes and {deployments} deployments \
          meanwhile; values: {:?}",
         under(ctx).await
