@@ -36,6 +36,8 @@ mod m20261125_000042_add_states_of_keys;
 mod m20261125_000043_add_loaded_keys;
 mod m20261125_000044_move_key_of_the_trail;
 mod m20261125_000045_create_deployment_secrets;
+mod m20261125_000046_create_ssh_keys;
+mod m20261125_000047_create_host_keys;
 mod m20261125_000050_create_audit_entries;
 mod m20261125_000051_create_audit_seals;
 mod m20261125_000052_create_audit_chain;
@@ -79,6 +81,8 @@ impl MigratorTrait for Migrator {
             // After the table that it changes.
             Box::new(m20261125_000044_move_key_of_the_trail::Migration),
             Box::new(m20261125_000045_create_deployment_secrets::Migration),
+            Box::new(m20261125_000046_create_ssh_keys::Migration),
+            Box::new(m20261125_000047_create_host_keys::Migration),
         ]
     }
 }

@@ -47,6 +47,10 @@ ids! {
     MembershipId,
     /// An encrypted value of any kind.
     SealedId,
+    /// An SSH key pair.
+    SshKeyId,
+    /// A server's host key.
+    HostKeyId,
     /// A place that deployments go to.
     TargetId,
     /// A plain value that steps receive.

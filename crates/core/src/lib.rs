@@ -23,6 +23,7 @@ pub mod project;
 pub mod recovery;
 pub mod schema;
 pub mod settings;
+pub mod ssh;
 pub mod start;
 pub mod target;
 pub mod telemetry;

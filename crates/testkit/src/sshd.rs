@@ -107,6 +107,15 @@ impl SshServer {
         self.path("other_client_key")
     }
 
+    /// Accepts one more public key, as a line of `authorized_keys`.
+    ///
+    /// # Panics
+    /// When its folder is gone.
+    pub fn accept(&self, public_key: &str) {
+        let file = self.path("authorized_keys");
+        write(&file, &format!("{}{public_key}\n", read(&file)));
+    }
+
     /// A file that knows this server by its host key.
     #[must_use]
     pub fn known_hosts(&self) -> PathBuf {

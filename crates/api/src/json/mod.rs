@@ -12,6 +12,7 @@ pub mod pipeline;
 pub mod projects;
 pub mod queue;
 pub mod secrets;
+pub mod ssh;
 pub mod targets;
 pub mod users;
 pub mod variables;
@@ -31,6 +32,7 @@ pub fn routes(service: &mut ServiceConfig<'_>) {
         .configure(targets::routes)
         .configure(variables::routes)
         .configure(secrets::routes)
+        .configure(ssh::routes)
         .configure(deployments::routes)
         .configure(log::routes)
         .configure(locks::routes)

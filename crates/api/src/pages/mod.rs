@@ -17,6 +17,7 @@ mod queue;
 mod reference;
 mod row;
 mod sign_in;
+mod ssh;
 mod table;
 mod trouble;
 mod visitor;
@@ -57,6 +58,7 @@ pub(crate) fn register(service: &mut ServiceConfig) -> Vec<(&'static str, &'stat
     queue::routes(&mut pages);
     audit::routes(&mut pages);
     lock::routes(&mut pages);
+    ssh::routes(&mut pages);
     pages.listed()
 }
 

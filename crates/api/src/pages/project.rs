@@ -29,6 +29,7 @@ use super::{
     moment::Moment,
     projects::origin,
     row::{Commit, Row},
+    ssh::SshPanel,
     table::Pages,
     trouble,
     visitor::{Sent, Visitor},
@@ -55,6 +56,7 @@ struct ShowPage {
     /// Why everything is locked.
     all_locked: Option<String>,
     lock: LockPanel,
+    ssh: SshPanel,
     may_deploy: bool,
     may_configure: bool,
     /// Makes one deployment of a form that is sent twice.
@@ -127,6 +129,7 @@ async fn page(
     let recent = deployment::service::list(ctx, actor, &recent).await?;
     let locks = lock::service::active(ctx).await?;
     let may_lock = allows(actor.role, seen.role, Permission::GovernProject);
+    let may_configure = allows(actor.role, seen.role, Permission::ConfigureProject);
     let mut targets = Vec::new();
     for target in target::service::list(ctx, actor, &seen.row.slug).await? {
         let lock = LockPanel::new(
@@ -156,8 +159,9 @@ async fn page(
             locks.of(Scope::Project(seen.row.id)),
             may_lock,
         ),
+        ssh: SshPanel::new(ctx, visitor, &seen.row.slug, may_configure).await?,
         may_deploy: allows(actor.role, seen.role, Permission::Deploy),
-        may_configure: allows(actor.role, seen.role, Permission::ConfigureProject),
+        may_configure,
         key: fresh_key()?,
         refused,
         origin: origin(ctx, request),

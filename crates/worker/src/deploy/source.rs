@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 
 use slipway_core::{
-    deployment::{reason::Code, run::Assignment, store::snapshot::Snapshot},
+    deployment::{
+        entity::deployment::Model, reason::Code, run::Assignment, store::snapshot::Snapshot,
+    },
     ports::Event,
+    ssh,
 };
 
 use super::{Stop, Workshop, persist, steps::Steps};
 use crate::{
     exec::Scope,
-    git::{GitError, Remote, Request},
+    git::{GitError, GitStore, Reach, Remote, Request},
     lease::Signals,
 };
 
@@ -57,11 +60,9 @@ pub(super) async fn check_out(steps: &mut Steps<'_>) -> Result<Option<Source>, S
                 reference: row.ref_name.as_deref().unwrap_or_default(),
                 pinned: row.commit_id.as_deref(),
             };
-            let checkout = shop
-                .git
-                .checkout(request, scope)
-                .await
-                .map_err(|error| explain(&error))?;
+            let (git, _reach) = Box::pin(reach(shop, row, &remote)).await?;
+            let checkout = Box::pin(git.checkout(request, scope)).await;
+            let checkout = checkout.map_err(|error| explain(&error))?;
             journal
                 .note(&format!("Commit {} {}", checkout.commit, checkout.subject))
                 .await;
@@ -78,6 +79,24 @@ pub(super) async fn check_out(steps: &mut Steps<'_>) -> Result<Option<Source>, S
         })
         .await?;
     Ok(Some(source))
+}
+
+/// The worker's repositories, with what the project has for reaching its own over SSH.
+async fn reach(
+    shop: &Workshop,
+    row: &Model,
+    remote: &Remote,
+) -> Result<(GitStore, Option<Reach>), Stop> {
+    if !remote.is_ssh() {
+        return Ok((shop.git.clone(), None));
+    }
+    let access = match ssh::service::for_run(&shop.ctx, row).await? {
+        Ok(access) => access,
+        Err(reason) => return Err(Stop::Failed(reason)),
+    };
+    let reached = shop.git.reached_with(access, (row.id.0, row.fence));
+    let (git, reach) = reached.map_err(|error| explain(&error))?;
+    Ok((git, Some(reach)))
 }
 
 /// What the table has room for.

@@ -8,8 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use slipway_core::ssh::service::Access;
+
 use super::{
     GitError, Options, Remote,
+    agent::Agent,
     command::{Commands, LOCAL_CONFIG, LOCAL_CONFIG_NAME},
     mirror::{Mirror, failed, remove_tree},
     run::{ask, is_so, transfer},
@@ -38,6 +41,12 @@ pub struct Request<'a> {
     pub reference: &'a str,
     /// The commit that an earlier run took for the reference, which may mean another one by now.
     pub pinned: Option<&'a str>,
+}
+
+/// Keeps the way to a run's repositories open.
+#[derive(Debug)]
+pub struct Reach {
+    _agent: Option<Agent>,
 }
 
 /// The files of one commit.
@@ -74,6 +83,35 @@ impl GitStore {
             options,
         };
         Ok(Self { dir, commands })
+    }
+
+    /// The same repositories, reached over SSH as this run's project says; and what has to be kept
+    /// for as long as they are.
+    ///
+    /// # Errors
+    /// When the run's folder cannot be used.
+    pub fn reached_with(
+        &self,
+        access: Access,
+        (deployment, run): (i64, i64),
+    ) -> Result<(Self, Reach), GitError> {
+        let mut store = self.clone();
+        let folder = self.run_dir(deployment, run);
+        let in_folder = |error: io::Error| failed(&folder, &error);
+        fs::create_dir_all(&folder).map_err(in_folder)?;
+        let ssh = &mut store.commands.options.ssh;
+        if let Some(lines) = access.known_hosts {
+            let file = folder.join("known_hosts");
+            fs::write(&file, lines).map_err(in_folder)?;
+            ssh.known_hosts_file = Some(file);
+        }
+        let agent = access.key.map(|key| Agent::start(&folder, key));
+        let agent = agent.transpose().map_err(in_folder)?;
+        if let Some(agent) = &agent {
+            ssh.identity_file = None;
+            ssh.agent = Some(agent.socket().to_owned());
+        }
+        Ok((store, Reach { _agent: agent }))
     }
 
     /// The folder of one run of a deployment; the checkout is `source` in it.

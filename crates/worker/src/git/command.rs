@@ -45,6 +45,9 @@ pub struct Options {
 pub struct Ssh {
     /// The private key.
     pub identity_file: Option<PathBuf>,
+    /// The socket of the agent that signs instead; then no key of the account is used, and nothing
+    /// of its configuration.
+    pub agent: Option<PathBuf>,
     /// The keys of known hosts; a host that is not among them is refused.
     pub known_hosts_file: Option<PathBuf>,
 }
@@ -221,8 +224,13 @@ impl Commands {
             "ssh -oBatchMode=yes -oStrictHostKeyChecking=yes -oConnectTimeout=30".to_owned();
         let Ssh {
             identity_file,
+            agent,
             known_hosts_file,
         } = &self.options.ssh;
+        if let Some(socket) = agent {
+            command += " -Fnone -oIdentityFile=none -oPreferredAuthentications=publickey";
+            command += &ssh_option("IdentityAgent", socket);
+        }
         if let Some(file) = identity_file {
             command += " -oIdentitiesOnly=yes";
             command += &ssh_option("IdentityFile", file);
@@ -391,6 +399,7 @@ mod tests {
     #[test]
     fn ssh_takes_its_files_from_the_installation() {
         let ssh = Ssh {
+            agent: None,
             identity_file: Some("/keys/it's".into()),
             known_hosts_file: Some("/keys/hosts".into()),
         };

@@ -4,13 +4,14 @@
 //! it is fetched and checked out. Its address is not trusted either: only https and ssh, and
 //! local paths where the installation allows them. There is no shell in between.
 
+mod agent;
 mod checkout;
 mod command;
 mod mirror;
 mod remote;
 mod run;
 
-pub use checkout::{Checkout, GitStore, Request};
+pub use checkout::{Checkout, GitStore, Reach, Request};
 pub use command::{Options, Ssh};
 pub use remote::Remote;
 

@@ -49,6 +49,12 @@ impl Remote {
         &self.address
     }
 
+    /// Whether it is reached over SSH.
+    #[must_use]
+    pub fn is_ssh(&self) -> bool {
+        self.transport == Transport::Ssh
+    }
+
     pub(super) fn transport(&self) -> Transport {
         self.transport
     }

@@ -26,3 +26,4 @@ mod rollback;
 mod site;
 mod source;
 mod ssh;
+mod ssh_keys;

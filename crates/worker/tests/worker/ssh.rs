@@ -33,6 +33,7 @@ impl World {
         Ssh {
             identity_file: Some(self.server.client_key()),
             known_hosts_file: Some(self.server.known_hosts()),
+            agent: None,
         }
     }
 
@@ -111,6 +112,7 @@ async fn files_of_ssh_may_have_any_usual_name() {
     let Ssh {
         identity_file,
         known_hosts_file,
+        agent: _,
     } = world.ssh();
     let moved = |file: Option<PathBuf>| {
         let file = file.unwrap();
@@ -122,6 +124,7 @@ async fn files_of_ssh_may_have_any_usual_name() {
     let ssh = Ssh {
         identity_file: moved(identity_file),
         known_hosts_file: moved(known_hosts_file),
+        agent: None,
     };
     let checkout = world.checkout(ssh, "main").await.unwrap();
     assert_eq!(content(&checkout), "first");

@@ -9,6 +9,9 @@ use super::{
 };
 use crate::app::TestApp;
 
+const HOST_KEY: &str = "example.com ssh-ed25519 \
+    AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
+
 /// A body that each route would accept.
 fn body(method: &str, path: &str) -> Option<Value> {
     let body = match (method, path) {
@@ -19,6 +22,8 @@ fn body(method: &str, path: &str) -> Option<Value> {
         }
         ("PUT", path) if path.contains("/members/") => json!({ "role": "member" }),
         ("PUT", _) => json!({ "value": "something" }),
+        ("POST", path) if path.ends_with("/ssh-keys") => json!({}),
+        ("POST", path) if path.ends_with("/host-keys") => json!({ "lines": HOST_KEY }),
         ("POST", path) if path.ends_with("/targets") => {
             json!({ "slug": "other", "kind": "local", "path": "/srv/other" })
         }
@@ -79,6 +84,11 @@ async fn a_viewer_sees_everything_and_changes_nothing() {
     let admin = Caller::admin(&app).await;
     admin.make_project().await;
     admin.deploy().await.expect(202);
+    let secret = json!({ "value": "something" });
+    admin
+        .put("/api/v1/projects/web/secrets/NAME", secret)
+        .await
+        .expect(204);
     let viewer = Caller::of_role(&app, SystemRole::Viewer).await;
     for place in ["web", "web/targets/live"] {
         let path = format!("/api/v1/projects/{place}/lock");

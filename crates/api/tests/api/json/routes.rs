@@ -24,6 +24,7 @@ pub(crate) fn filled(path: &str) -> String {
         .replace("{target}", "live")
         .replace("{name}", "NAME")
         .replace("{user_id}", "1")
+        .replace("{version}", "1")
         .replace("{id}", "1")
 }
 

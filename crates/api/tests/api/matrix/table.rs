@@ -70,6 +70,10 @@ POST   /logout                                              signed-in
 GET    /                                                    signed-in
 GET    /projects/{project}                                  view
 POST   /projects/{project}/deploy                           deploy
+POST   /projects/{project}/ssh-key                          configure
+POST   /projects/{project}/ssh-key/delete                   configure
+POST   /projects/{project}/host-keys                        configure
+POST   /projects/{project}/host-keys/delete                 configure #404
 POST   /projects/{project}/lock                             govern
 POST   /projects/{project}/unlock                           govern
 POST   /projects/{project}/targets/{target}/lock            govern
@@ -113,6 +117,14 @@ DELETE /api/v1/projects/{project}/variables/{name}          configure
 GET    /api/v1/projects/{project}/secrets                   view
 PUT    /api/v1/projects/{project}/secrets/{name}            configure
 DELETE /api/v1/projects/{project}/secrets/{name}            configure
+GET    /api/v1/projects/{project}/secrets/{name}/versions   view
+DELETE /api/v1/projects/{project}/secrets/{name}/versions/{version} configure #404
+GET    /api/v1/projects/{project}/ssh-keys                  view
+POST   /api/v1/projects/{project}/ssh-keys                  configure
+DELETE /api/v1/projects/{project}/ssh-keys                  configure
+GET    /api/v1/projects/{project}/host-keys                 view
+POST   /api/v1/projects/{project}/host-keys                 configure
+DELETE /api/v1/projects/{project}/host-keys/{id}            configure #404
 GET    /api/v1/projects/{project}/targets                   view
 POST   /api/v1/projects/{project}/targets                   configure
 GET    /api/v1/projects/{project}/targets/{target}          view
@@ -129,6 +141,7 @@ POST   /api/v1/projects/{project}/deployments               deploy
 GET    /api/v1/deployments                                  signed-in
 GET    /api/v1/deployments/{id}                             view
 GET    /api/v1/deployments/{id}/log                         view
+GET    /api/v1/deployments/{id}/secrets                     view
 GET    /api/v1/deployments/{id}/events                      view
 POST   /api/v1/deployments/{id}/cancel                      deploy
 POST   /api/v1/deployments/{id}/retry                       deploy #409
@@ -173,6 +186,9 @@ fn entry(line: &'static str) -> Entry {
     }
 }
 
+const HOST_KEY: &str = "example.com ssh-ed25519 \
+    AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
+
 /// What a route would accept, as JSON.
 pub(super) fn body(method: &str, path: &str) -> serde_json::Value {
     use serde_json::json;
@@ -191,6 +207,7 @@ pub(super) fn body(method: &str, path: &str) -> serde_json::Value {
         }
         ("PUT", path) if path.contains("/members/") => json!({ "role": "member" }),
         ("PUT", _) => json!({ "value": "something" }),
+        ("POST", path) if path.ends_with("/host-keys") => json!({ "lines": HOST_KEY }),
         ("POST", path) if path.ends_with("/targets") => {
             let slug = format!("t-{}", crate::app::unique());
             json!({ "slug": slug, "kind": "local", "path": "/srv/other" })
@@ -205,6 +222,8 @@ pub(super) fn form(path: &str) -> Vec<(&'static str, &'static str)> {
     match path {
         "/login" => vec![("email", "nobody@example.com"), ("password", "wrong")],
         path if path.ends_with("/lock") => vec![("reason", "stocktaking"), ("hours", "4")],
+        path if path.ends_with("/host-keys") => vec![("lines", HOST_KEY)],
+        path if path.ends_with("/host-keys/delete") => vec![("id", "999999")],
         path if path.ends_with("/deploy") => vec![("target", "live")],
         _ => Vec::new(),
     }

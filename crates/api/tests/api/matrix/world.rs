@@ -151,7 +151,8 @@ async fn make_token(app: &TestApp, actor: &Actor) -> (i64, String) {
 /// A new project; its Owner is an Admin, who may add somebody.
 async fn place(app: &TestApp, with: Option<(&Actor, Option<ProjectRole>)>) -> Place {
     let (ctx, admin, now) = (&app.ctx, &app.admin, db::now());
-    let slug = format!("place-{}", unique());
+    // As long as all others, so that none is a part of another.
+    let slug = format!("place-{:06}", unique());
     let input = NewProject {
         slug: slug.parse().unwrap(),
         name: slug.parse().unwrap(),
@@ -228,6 +229,9 @@ async fn values(app: &TestApp, slug: &str) {
         target: None,
     };
     vault::service::put(ctx, admin, slug, input, now)
+        .await
+        .unwrap();
+    slipway_core::ssh::service::generate(ctx, admin, slug, None, now)
         .await
         .unwrap();
 }

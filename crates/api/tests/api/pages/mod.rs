@@ -7,6 +7,7 @@ mod projects;
 mod queue;
 mod reference;
 mod sign_in;
+mod ssh;
 
 use reqwest::Method;
 use slipway_core::access::SystemRole;

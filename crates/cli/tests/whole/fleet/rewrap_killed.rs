@@ -125,6 +125,7 @@ async fn scenario(ctx: &Ctx, client: Client, folder: &Path, slipway: impl Fn() -
         activated(&slipway, active).await;
         for step in 1.. {
             let mut run = slipway().args(["keys", "rewrap"]).start();
+            // pause: how long a run lives is what this test is about
             tokio::time::sleep(STEP * step).await;
             if run.poll().is_some() {
                 break;
@@ -200,6 +201,7 @@ async fn deploy_on(client: Client, stop: Arc<AtomicBool>) -> usize {
         let id = client.deploy("shop", "web").await;
         let mut ended = client.deployment(id).await;
         while matches!(ended["status"].as_str(), Some("queued" | "running")) {
+            // pause: between two looks, as long as it takes
             tokio::time::sleep(STEP).await;
             ended = client.deployment(id).await;
         }
