@@ -40,7 +40,7 @@ impl View {
         let mut rest = bytes;
         while let Some((&byte, tail)) = rest.split_first() {
             if (byte == ESCAPE || self.colours.is_inside()) && self.colours.skips(byte) {
-                self.skip();
+                self.skip(self.made);
                 rest = tail;
                 continue;
             }
@@ -52,40 +52,41 @@ impl View {
         out.truncate(at);
     }
 
-    /// Takes text up to the next escape or the next byte that is left out, that byte included.
-    /// Answers how much it has read and made.
+    /// Takes text up to the next escape; at least one byte. Answers how much it has read and made.
     #[inline]
     fn plain(&mut self, text: &[u8], out: &mut [u8]) -> (usize, usize) {
         let (mut word, mut blank) = (self.word, self.blank);
-        let (mut made, mut skips) = (0, false);
-        for (&byte, place) in text.iter().zip(out) {
-            if byte == ESCAPE && made > 0 {
+        let (mut read, mut made) = (0, 0);
+        for &byte in text {
+            if byte == ESCAPE && read > 0 {
                 break;
             }
+            read += 1;
             let is_blank = is_blank(byte);
-            skips = is_blank && (blank || word >= FOLD_AFTER);
+            let skips = is_blank & (blank | (word >= FOLD_AFTER));
             blank = is_blank;
             word = if is_blank { 0 } else { word + 1 };
             if skips {
-                break;
+                self.skip(self.made + made);
+                continue;
             }
-            *place = if is_blank { b' ' } else { byte };
+            if let Some(place) = out.get_mut(made) {
+                *place = if is_blank { b' ' } else { byte };
+            }
             made += 1;
         }
         (self.word, self.blank) = (word, blank);
         self.made += made;
-        if skips {
-            self.skip();
-        }
-        (made + usize::from(skips), made)
+        (read, made)
     }
 
-    fn skip(&mut self) {
+    /// Leaves a byte out of the searched text, before its byte `at`.
+    fn skip(&mut self, at: usize) {
         self.left_out += 1;
         match self.skips.last_mut() {
-            Some(last) if last.at == self.made => last.left_out = self.left_out,
+            Some(last) if last.at == at => last.left_out = self.left_out,
             _ => self.skips.push(Skip {
-                at: self.made,
+                at,
                 left_out: self.left_out,
             }),
         }

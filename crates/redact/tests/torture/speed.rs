@@ -1,6 +1,11 @@
-//! How fast it is.
+//! How fast it is, in processor time: others may use the machine too.
 
-use std::{io::Write as _, sync::Arc, time::Instant};
+use std::{
+    fs,
+    io::Write as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use slipway_redact::{Matcher, Redactor};
 
@@ -48,13 +53,20 @@ fn rate(matcher: &Arc<Matcher>, text: &[u8]) -> f64 {
     for _ in 0..3 {
         let mut redactor = Redactor::new(Arc::clone(matcher));
         let mut out = Vec::with_capacity(2 * PIECE_BYTES);
-        let began = Instant::now();
+        let began = used();
         for piece in text.chunks(PIECE_BYTES) {
             out.clear();
             redactor.push(piece, &mut out);
         }
         redactor.finish(&mut out);
-        best = best.max(text.len() as f64 / 1e6 / began.elapsed().as_secs_f64());
+        best = best.max(text.len() as f64 / 1e6 / (used() - began).as_secs_f64());
     }
     best
+}
+
+/// The processor time of this thread so far.
+fn used() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let nanoseconds = text.split(' ').next().unwrap().parse().unwrap();
+    Duration::from_nanos(nanoseconds)
 }
