@@ -4,7 +4,7 @@ use std::{path::Path, sync::Once, time::Duration};
 
 use reqwest::{Method, RequestBuilder, header::HeaderMap};
 use serde_json::{Value, json};
-use slipway_testkit::eventually;
+use slipway_testkit::{eventually, variable};
 
 use super::{DEADLINE, Events};
 
@@ -116,6 +116,13 @@ impl Client {
         let body = json!({ "slug": slug });
         self.post("/api/v1/projects", &body).await.expect(201);
         self.set_pipeline(slug, pipeline).await;
+        // `deploy/canary.sh` looks for it afterwards.
+        if let Some(value) = variable("SLIPWAY_TEST_CANARY") {
+            let path = format!("/api/v1/projects/{slug}/secrets/CANARY");
+            self.put(&path, &json!({ "value": value }))
+                .await
+                .expect(204);
+        }
     }
 
     pub(crate) async fn set_pipeline(&self, project: &str, pipeline: &str) {
