@@ -17,6 +17,7 @@ use crate::{
     field::{FolderPath, Slug},
     id::ProjectId,
     project,
+    vault::sealed,
 };
 
 /// A new target.
@@ -214,6 +215,8 @@ async fn delete_closed(ctx: &Ctx, target: &Model, entry: &Entry) -> Result<()> {
     let open = deployment::store::read::count_open(&tx, target.project_id, Some(target.id)).await?;
     project::service::refuse_open(open)?;
     store::delete(&tx, target.id).await?;
+    // What owned them went with the target.
+    sealed::store::remove_scope(&tx, target.project_id, target.id).await?;
     ctx.audit.record(&tx, entry).await?;
     tx.commit().await?;
     Ok(())

@@ -8,6 +8,7 @@ use slipway_core::{
     deployment::{reason::Code, run::prepare},
     error::Error,
     settings::Security,
+    ssh,
     vault::{
         load::key_ring,
         rotation::service::check_keys,
@@ -33,6 +34,7 @@ on_both! {
     a_run_writes_down_what_it_was_given,
     a_former_version_is_destroyed_and_stays_in_the_list,
     an_altered_secret_is_in_the_audit_trail,
+    values_go_with_what_they_belong_to,
     short_and_impossible_values_are_refused,
     a_wrong_master_key_is_noticed_at_start,
     processes_that_start_together_agree_on_the_key_check,
@@ -406,4 +408,40 @@ async fn an_altered_secret_is_in_the_audit_trail(rig: Rig) {
         told.contains(r#""name":"TOKEN""#) && !told.contains("hunter"),
         "{told}"
     );
+}
+
+async fn values_go_with_what_they_belong_to(rig: Rig) {
+    let (web, shop) = (rig.site("web").await, rig.site("shop").await);
+    for (site, target) in [(&web, None), (&web, Some("live")), (&shop, None)] {
+        let slug = &site.project.slug;
+        put_secret(&rig, site, "TOKEN", "first value", target).await;
+        put_secret(&rig, site, "TOKEN", "second value", target).await;
+        ssh::service::generate(&rig.ctx, &site.owner, slug, target, db::now())
+            .await
+            .unwrap();
+    }
+    let left = async || {
+        let rows = Entity::find().all(rig.ctx.db.writer()).await.unwrap();
+        let own = rows.iter().filter(|row| row.project_id.is_some());
+        own.map(|row| (row.project_id.unwrap(), row.scope))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(left().await.len(), 9);
+    slipway_core::target::service::delete(&rig.ctx, &web.owner, "web", "live")
+        .await
+        .unwrap();
+    let after = left().await;
+    assert_eq!(after.len(), 6);
+    assert!(after.iter().all(|(_, scope)| *scope == 0), "{after:?}");
+    slipway_core::project::service::delete(&rig.ctx, &web.owner, "web")
+        .await
+        .unwrap();
+    assert_eq!(left().await, [(shop.project.id, 0); 3]);
+    ssh::service::delete(&rig.ctx, &shop.owner, "shop", None)
+        .await
+        .unwrap();
+    delete(&rig.ctx, &shop.owner, "shop", "TOKEN", None)
+        .await
+        .unwrap();
+    assert_eq!(left().await, []);
 }

@@ -4,8 +4,8 @@
 //! and [`open`] (or [`latest`]) when it is needed. A [`Place`] says what the value belongs to: a
 //! purpose of its own (`slipway/channel/v1`, kept here as a constant), the project if there is one,
 //! the owner's row and a name. The value is bound to all of that and to its version. Rotation finds
-//! every row by its key version, so nobody has to tell it of a new purpose; values of a project go
-//! with it, those of other owners with [`remove`]. It asks nobody for permission: system-only.
+//! every row by its key version, so nobody has to tell it of a new purpose; values of a project or a
+//! target go with it, those of other owners with [`remove`]. It asks nobody for permission: system-only.
 
 pub mod entity;
 pub mod store;

@@ -10,7 +10,11 @@ use super::{
     Input, Place,
     entity::{ActiveModel, Column, Entity, Model},
 };
-use crate::{error::Result, id::SealedId, vault::cipher::Sealed};
+use crate::{
+    error::Result,
+    id::{ProjectId, SealedId, TargetId},
+    vault::cipher::Sealed,
+};
 
 /// Keeps an encrypted value.
 ///
@@ -100,6 +104,23 @@ pub async fn remove(tx: &impl ConnectionTrait, purpose: &str, owner: i64) -> Res
     Entity::delete_many()
         .filter(Column::Purpose.eq(purpose))
         .filter(Column::OwnerId.eq(owner))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+/// Removes all values of a target.
+///
+/// # Errors
+/// When the database fails.
+pub async fn remove_scope(
+    tx: &impl ConnectionTrait,
+    project: ProjectId,
+    target: TargetId,
+) -> Result<()> {
+    Entity::delete_many()
+        .filter(Column::ProjectId.eq(project))
+        .filter(Column::Scope.eq(target.0))
         .exec(tx)
         .await?;
     Ok(())
