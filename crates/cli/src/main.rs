@@ -10,7 +10,7 @@ mod user;
 use std::{env, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use slipway_core::telemetry;
+use slipway_core::{start, telemetry};
 use slipway_worker::guard;
 
 /// Deployments with an audit trail, a queue and secrets.
@@ -51,18 +51,23 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn command() -> ExitCode {
-    let outcome = match Arguments::parse().command {
-        Command::Up(arguments) => up::run(arguments).await,
-        Command::Migrate(arguments) => migrate::run(arguments).await,
-        Command::User(command) => user::run(command).await,
-        Command::Audit(command) => audit::run(command).await,
-        Command::Keys(command) => keys::run(command).await,
-    };
-    match outcome {
+    match run(Arguments::parse().command).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             telemetry::last_words("slipway", &error);
             ExitCode::FAILURE
         }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    // Most of them hold keys for a while.
+    start::harden()?;
+    match command {
+        Command::Up(arguments) => up::run(arguments).await,
+        Command::Migrate(arguments) => migrate::run(arguments).await,
+        Command::User(command) => user::run(command).await,
+        Command::Audit(command) => audit::run(command).await,
+        Command::Keys(command) => keys::run(command).await,
     }
 }

@@ -42,7 +42,6 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let folder = DataFolder::open(arguments.data)?;
     let _lock = folder.lock()?;
     let settings = settings(&folder, arguments.port, arguments.config)?;
-    start::harden()?;
     start::log(&settings)?;
     let provider = rustls::crypto::ring::default_provider();
     provider

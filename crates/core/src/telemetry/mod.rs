@@ -15,17 +15,18 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use slipway_redact::Matcher;
+use slipway_redact::{Matcher, redacted};
 
 use tracing::{Subscriber, subscriber::SetGlobalDefaultError};
 use tracing_subscriber::{
     EnvFilter, Layer as _, Registry, filter::ParseError, fmt, fmt::MakeWriter,
     layer::SubscriberExt as _,
 };
+use zeroize::Zeroizing;
 
 pub use self::redaction::{Known, Redaction};
 use self::{fields::Fields, line::Lines};
-use crate::settings::{LogFormat, Logging};
+use crate::settings::{LogFormat, Logging, load::environment};
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -88,7 +89,7 @@ pub fn last_words(program: &str, error: &anyhow::Error) {
     let text = format!("{program}: {error:#}");
     let masked = match OWN.get() {
         Some(own) => own.without_known(&text).into_owned(),
-        None => text,
+        None => without_environment(text),
     };
     // A list of wrong settings has many lines, but none of them may look like anything else.
     let lines = masked
@@ -97,6 +98,21 @@ pub fn last_words(program: &str, error: &anyhow::Error) {
     let _nobody_there = io::stderr()
         .lock()
         .write_all(lines.collect::<String>().as_bytes());
+}
+
+/// A text without the secrets that this process was started with.
+fn without_environment(text: String) -> String {
+    let named = environment()
+        .into_iter()
+        .filter(|(name, _)| names::is_secret(name));
+    let values: Vec<_> = named.map(|(_, value)| Zeroizing::new(value)).collect();
+    match Matcher::new(values.iter().map(|value| value.as_bytes())) {
+        Ok(matcher) => {
+            let masked = redacted([&Arc::new(matcher)], text.as_bytes());
+            masked.map_or(text, |masked| String::from_utf8_lossy(&masked).into_owned())
+        }
+        Err(error) => error.to_string(),
+    }
 }
 
 /// The same log into any writer, for one thread or one test.

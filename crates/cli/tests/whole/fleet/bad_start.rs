@@ -147,13 +147,15 @@ fn password_file_that_cannot_be_read_is_named_with_its_setting() {
 }
 
 #[test]
-fn what_stops_a_daemon_is_said_without_secrets_and_line_by_line() {
+fn what_stops_a_process_is_said_without_secrets_and_line_by_line() {
     let secret = "hunter2-hunter2\n2026-01-01T00:00:00Z  INFO forged: record";
     let installation = Installation::migrated(&Redis::shared())
         .set("SLIPWAY__DATABASE__HOST", format!("{secret}\u{1b}[2J"))
         .set("SOME_PASSWORD", secret);
-    for daemon in DAEMONS {
-        let output = installation.program(daemon).run();
+    let daemons = DAEMONS.map(|daemon| installation.program(daemon));
+    let tool = installation.program("slipway").args(["migrate"]);
+    for program in daemons.into_iter().chain([tool]) {
+        let output = program.run();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success(), "{said}");
         assert!(!said.contains("hunter2"), "{said}");
