@@ -41,6 +41,10 @@ mod m20261125_000047_create_host_keys;
 mod m20261125_000050_create_audit_entries;
 mod m20261125_000051_create_audit_seals;
 mod m20261125_000052_create_audit_chain;
+mod m20261125_000053_add_limits_of_tokens;
+mod m20261125_000054_create_sign_in_throttles;
+mod m20261125_000055_add_kind_of_users;
+mod m20261125_000056_create_password_links;
 mod schema;
 
 /// Every migration, oldest first. A shipped one is never edited.
@@ -83,6 +87,10 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000045_create_deployment_secrets::Migration),
             Box::new(m20261125_000046_create_ssh_keys::Migration),
             Box::new(m20261125_000047_create_host_keys::Migration),
+            Box::new(m20261125_000053_add_limits_of_tokens::Migration),
+            Box::new(m20261125_000054_create_sign_in_throttles::Migration),
+            Box::new(m20261125_000055_add_kind_of_users::Migration),
+            Box::new(m20261125_000056_create_password_links::Migration),
         ]
     }
 }

@@ -35,6 +35,7 @@ const ASSETS: &[Asset] = &assets! {
     "app.css": STYLE,
     "ansi.js": SCRIPT,
     "clock.js": SCRIPT,
+    "code.js": SCRIPT,
     "deployment.js": SCRIPT,
     "forms.js": SCRIPT,
     "log.js": SCRIPT,

@@ -13,10 +13,24 @@ use actix_web::{
 use secrecy::{ExposeSecret as _, SecretString};
 use slipway_core::{access::Actor, account, ctx::Ctx, db, error::Error};
 
-use crate::error::Problem;
+use crate::{error::Problem, peer::Proxies};
 
-/// The session cookie's name.
+/// The session cookie's name without TLS.
 pub const COOKIE: &str = "slipway_session";
+/// The session cookie's name with TLS. Browsers accept this prefix only with `Secure`, for exactly
+/// this host, so that no neighbouring site can put one in.
+pub const TLS_COOKIE: &str = "__Host-slipway_session";
+
+fn is_tls(ctx: &Ctx) -> bool {
+    let url = ctx.settings.server.public_url.as_deref();
+    url.is_some_and(|url| url.starts_with("https://"))
+}
+
+/// The session cookie's name here.
+#[must_use]
+pub fn cookie_name(ctx: &Ctx) -> &'static str {
+    if is_tls(ctx) { TLS_COOKIE } else { COOKIE }
+}
 
 /// Somebody who is signed in.
 #[derive(Clone, Debug)]
@@ -54,7 +68,8 @@ async fn identified(request: &HttpRequest) -> Result<Actor, Problem> {
         let token = token.ok_or(Error::Unauthenticated)?;
         return Ok(account::sign_in::by_token(ctx, token.trim(), db::now()).await?);
     }
-    let cookie = request.cookie(COOKIE).ok_or(Error::Unauthenticated)?;
+    let cookie = request.cookie(cookie_name(ctx));
+    let cookie = cookie.ok_or(Error::Unauthenticated)?;
     check_origin(request)?;
     Ok(account::sign_in::by_session(ctx, cookie.value(), db::now()).await?)
 }
@@ -106,24 +121,22 @@ pub fn check_origin(request: &HttpRequest) -> Result<(), Problem> {
 /// The cookie of a fresh session; it ends with the browser, and sooner on our side.
 #[must_use]
 pub fn cookie(ctx: &Ctx, value: &SecretString) -> Cookie<'static> {
-    let is_tls = ctx
-        .settings
-        .server
-        .public_url
-        .as_deref()
-        .is_some_and(|url| url.starts_with("https://"));
-    Cookie::build(COOKIE, value.expose_secret().to_owned())
+    Cookie::build(cookie_name(ctx), value.expose_secret().to_owned())
         .path("/")
         .http_only(true)
         .same_site(SameSite::Lax)
-        .secure(is_tls)
+        .secure(is_tls(ctx))
         .finish()
 }
 
 /// The cookie that makes a browser forget its session.
 #[must_use]
-pub fn no_cookie() -> Cookie<'static> {
-    let mut cookie = Cookie::build(COOKIE, "").path("/").http_only(true).finish();
+pub fn no_cookie(ctx: &Ctx) -> Cookie<'static> {
+    let mut cookie = Cookie::build(cookie_name(ctx), "")
+        .path("/")
+        .http_only(true)
+        .secure(is_tls(ctx))
+        .finish();
     cookie.make_removal();
     cookie
 }
@@ -141,8 +154,9 @@ pub fn origin(request: &HttpRequest) -> account::sign_in::Origin {
     }
 }
 
-/// The peer's address.
 fn address(request: &HttpRequest) -> String {
-    let peer = request.peer_addr().map(|peer| peer.ip().to_string());
-    peer.unwrap_or_default()
+    let proxies = request.app_data::<Data<Proxies>>();
+    proxies
+        .map(|proxies| proxies.client(request))
+        .unwrap_or_default()
 }

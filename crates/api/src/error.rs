@@ -95,6 +95,15 @@ impl Problem {
         &self.detail
     }
 
+    /// Whether it is about what somebody typed, so that the form is shown again.
+    #[must_use]
+    pub fn is_about_input(&self) -> bool {
+        matches!(
+            self.status,
+            StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::TOO_MANY_REQUESTS
+        )
+    }
+
     /// The status of the answer.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -120,6 +129,11 @@ impl From<Error> for Problem {
             Error::Unauthenticated => plain(StatusCode::UNAUTHORIZED, "unauthenticated"),
             Error::NotFound(_) => plain(StatusCode::NOT_FOUND, "not_found"),
             Error::Forbidden(_) => plain(StatusCode::FORBIDDEN, "forbidden"),
+            Error::TokenLimited => plain(StatusCode::FORBIDDEN, "token_limited"),
+            Error::Throttled(seconds) => Self {
+                retry_after: Some(u32::try_from(seconds).unwrap_or(u32::MAX)),
+                ..plain(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts")
+            },
             Error::Conflict { code, .. } => plain(StatusCode::CONFLICT, code),
             Error::Invalid(errors) => {
                 let problem = plain(StatusCode::UNPROCESSABLE_ENTITY, "invalid");

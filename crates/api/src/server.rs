@@ -14,7 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tracing_actix_web::TracingLogger;
 use utoipa_actix_web::{AppExt as _, scope, service_config::ServiceConfig};
 
-use crate::{error::Problem, json, metrics, openapi, pages, seal::Seal, tail::Tails};
+use crate::{
+    error::Problem, json, mail::Mailer, metrics, openapi, pages, peer::Proxies, seal::Seal,
+    tail::Tails,
+};
 
 /// Seconds that requests under way get when the server stops.
 const SHUTDOWN_SECONDS: u64 = 10;
@@ -29,18 +32,23 @@ pub struct State {
     ctx: Data<Ctx>,
     seal: Data<Seal>,
     tails: Data<Tails>,
+    proxies: Data<Proxies>,
+    mailer: Data<Option<Mailer>>,
 }
 
 impl State {
     /// Gathers what handlers need. `stop` ends the live streams.
     ///
     /// # Errors
-    /// When the session secret is missing or weak.
+    /// When the session secret is missing or weak, a trusted proxy is no address, or mail is
+    /// configured wrongly.
     pub fn new(ctx: Ctx, stop: CancellationToken) -> anyhow::Result<Self> {
         let secret = session_secret(&ctx.settings.security)?;
         Ok(Self {
             seal: Data::new(Seal::new(&secret)?),
             tails: Data::new(Tails::new(ctx.clone(), stop)),
+            proxies: Data::new(Proxies::new(&ctx.settings.server.trusted_proxies)?),
+            mailer: Data::new(ctx.settings.smtp.as_ref().map(Mailer::new).transpose()?),
             ctx: Data::new(ctx),
         })
     }
@@ -125,6 +133,8 @@ fn app(
     app.app_data(state.ctx.clone())
         .app_data(state.seal.clone())
         .app_data(state.tails.clone())
+        .app_data(state.proxies.clone())
+        .app_data(state.mailer.clone())
         .app_data(Data::clone(document))
         .app_data(PathConfig::default().error_handler(no_such_path))
         .app_data(QueryConfig::default().error_handler(wrong_query))

@@ -20,6 +20,7 @@ use crate::{
         log::{LineView, StepNames, step_names},
     },
     tail::{News, Tails},
+    watch::Watching,
 };
 
 /// How often an idle stream shows that it lives; proxies cut silent ones.
@@ -53,8 +54,14 @@ pub fn resume_after(request: &HttpRequest, after: Option<i64>) -> Result<i64, Er
         .ok_or_else(|| Error::invalid(name, "must be the number of a line"))
 }
 
-/// Follows a deployment for one viewer.
-pub fn follow(ctx: &Ctx, tails: &Tails, actor: Actor, id: DeploymentId, after: i64) -> Events {
+/// Follows a deployment for one viewer, as long as they may.
+pub fn follow(
+    ctx: &Ctx,
+    tails: &Tails,
+    (actor, watching): (Actor, Watching),
+    id: DeploymentId,
+    after: i64,
+) -> Events {
     let (events, receiver) = mpsc::channel(WAITING);
     let viewer = Viewer {
         ctx: ctx.clone(),
@@ -68,7 +75,10 @@ pub fn follow(ctx: &Ctx, tails: &Tails, actor: Actor, id: DeploymentId, after: i
     // Subscribed before the past is read, so that nothing falls between the two.
     let news = tails.watch(id);
     let stop = tails.stopping().clone();
-    tokio::spawn(stop.run_until_cancelled_owned(viewer.run(news)));
+    tokio::spawn(stop.run_until_cancelled_owned(async move {
+        let watched = watching.ended().run_until_cancelled(viewer.run(news));
+        watched.await;
+    }));
     let wrap: Wrap = Ok;
     Sse::from_stream(ReceiverStream::new(receiver).map(wrap))
         .with_keep_alive(KEEP_ALIVE)

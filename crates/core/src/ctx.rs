@@ -6,6 +6,7 @@ use crate::{
     account::{
         password::Passwords,
         store::{KnownToken, find_tokens},
+        throttle::Addresses,
     },
     audit::trail::Trail,
     db::{self, Db},
@@ -39,6 +40,8 @@ pub struct Ctx {
     pub health: QueueHealth,
     /// Master keys.
     pub keys: Arc<KeyRing>,
+    /// Attempts to sign in, by address.
+    pub addresses: Arc<Addresses>,
     /// Password hashing, a few at a time.
     pub passwords: Arc<Passwords>,
     /// The door for new deployments.
@@ -81,6 +84,7 @@ impl Ctx {
             process: Arc::new(Process::new()),
             health: QueueHealth::default(),
             keys,
+            addresses: Arc::default(),
             passwords: Arc::new(Passwords::new()),
             settings: Arc::new(settings),
         }

@@ -42,6 +42,12 @@ pub enum Error {
     /// The actor may see the thing and not do this with it.
     #[error("your role does not allow this ({0})")]
     Forbidden(Permission),
+    /// The token that was sent is restricted to other things.
+    #[error("this token may not do this; its scopes or projects leave it out")]
+    TokenLimited,
+    /// Too many attempts; the next one is looked at in this many seconds.
+    #[error("too many attempts; try again in {0} s")]
+    Throttled(u64),
     /// The thing is not in a state that allows this.
     #[error("{message}")]
     Conflict {
@@ -123,6 +129,8 @@ impl Error {
             Self::Unauthenticated
             | Self::NotFound(_)
             | Self::Forbidden(_)
+            | Self::TokenLimited
+            | Self::Throttled(_)
             | Self::Conflict { .. }
             | Self::Invalid(_)
             | Self::QueueFull { .. }
@@ -165,7 +173,7 @@ impl From<PasswordError> for Error {
     fn from(source: PasswordError) -> Self {
         match source {
             PasswordError::TooBusy => Self::Busy,
-            PasswordError::Hash(_) | PasswordError::Interrupted(_) => Self::Internal(source.into()),
+            PasswordError::Hash(_) | PasswordError::Interrupted => Self::Internal(source.into()),
         }
     }
 }

@@ -1,26 +1,34 @@
 //! Signing in and out.
 
 use actix_web::{HttpRequest, HttpResponse, get, post, web::Data};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use slipway_core::{
     access::{Actor, Credential, SystemRole},
-    account,
+    account::{self, service::passwords, sign_in::Origin},
     ctx::Ctx,
     db,
+    error::Error,
     id::UserId,
 };
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use super::{me::new_password, users::link_url};
 use crate::{
     auth::{SignedIn, check_origin, cookie, no_cookie, origin},
     error::Problem,
     extract::Body,
+    mail::Mailer,
 };
 
 pub(super) fn routes(service: &mut ServiceConfig<'_>) {
-    service.service(login).service(logout).service(me);
+    service
+        .service(login)
+        .service(logout)
+        .service(forgot)
+        .service(set_password)
+        .service(me);
 }
 
 /// What signing in takes.
@@ -86,12 +94,99 @@ async fn login(
         .json(MeView::from(signed_in.actor)))
 }
 
+/// Whose password was forgotten.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Forgot {
+    /// The account's address.
+    email: String,
+}
+
+/// Sends a link to set a new password to an account's address. The answer is the same whether there
+/// is such an account or not.
+#[utoipa::path(tag = "sign-in", request_body = Forgot, security(()),
+    responses((status = 202), (status = 409)))]
+#[post("/auth/forgot")]
+async fn forgot(
+    ctx: Data<Ctx>,
+    mailer: Data<Option<Mailer>>,
+    request: HttpRequest,
+    body: Body<Forgot>,
+) -> Result<HttpResponse, Problem> {
+    check_origin(&request)?;
+    let Body(body) = body;
+    send_link(&ctx, &mailer, body.email, &request)?;
+    Ok(HttpResponse::Accepted().finish())
+}
+
+/// Goes on while the request is answered already, so that its time tells nothing.
+pub(crate) fn send_link(
+    ctx: &Data<Ctx>,
+    mailer: &Data<Option<Mailer>>,
+    email: String,
+    request: &HttpRequest,
+) -> Result<(), Problem> {
+    let Some(mailer) = mailer.as_ref().clone() else {
+        let message = "no mail is configured; ask an Admin for a link to set a new password";
+        return Err(Error::conflict("mail_unavailable", message).into());
+    };
+    let (ctx, origin) = (ctx.clone(), origin(request));
+    actix_web::rt::spawn(async move {
+        if let Err(error) = send(&ctx, &mailer, &email, &origin).await {
+            tracing::warn!(error = ?error, "a link to set a new password was not sent");
+        }
+    });
+    Ok(())
+}
+
+async fn send(ctx: &Ctx, mailer: &Mailer, email: &str, origin: &Origin) -> anyhow::Result<()> {
+    let found = passwords::forgotten(ctx, email, origin, db::now()).await?;
+    let Some((address, link)) = found else {
+        return Ok(());
+    };
+    let url = link_url(ctx, &link).unwrap_or_default();
+    let text = format!(
+        "Somebody asked for a new password for {address} on Slipway.\n\n\
+         Set one here within an hour:\n{url}\n\n\
+         If it was not you, there is nothing to do: the password stays as it is.\n"
+    );
+    mailer.send(&address, "Set a new password", text).await
+}
+
+/// A password by link.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetPassword {
+    /// What the link ends with, after the `#`.
+    #[schema(value_type = String)]
+    code: SecretString,
+    /// 12 to 1024 characters.
+    #[schema(value_type = String)]
+    password: SecretString,
+}
+
+/// Sets a password by a link, which ends with that, as do all sessions of the account.
+#[utoipa::path(tag = "sign-in", request_body = SetPassword, security(()),
+    responses((status = 204), (status = 422), (status = 429)))]
+#[post("/auth/password")]
+async fn set_password(
+    ctx: Data<Ctx>,
+    request: HttpRequest,
+    body: Body<SetPassword>,
+) -> Result<HttpResponse, Problem> {
+    check_origin(&request)?;
+    let Body(body) = body;
+    let (code, password) = (body.code.expose_secret(), new_password(body.password)?);
+    passwords::set_by_link(&ctx, code, password, &origin(&request), db::now()).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
 /// Signs out; the session ends at once.
 #[utoipa::path(tag = "sign-in", responses((status = 204), (status = 401)))]
 #[post("/auth/logout")]
 async fn logout(ctx: Data<Ctx>, SignedIn(actor): SignedIn) -> Result<HttpResponse, Problem> {
     account::service::sign_out(&ctx, &actor).await?;
-    Ok(HttpResponse::NoContent().cookie(no_cookie()).finish())
+    Ok(HttpResponse::NoContent().cookie(no_cookie(&ctx)).finish())
 }
 
 /// Who is signed in.

@@ -174,7 +174,8 @@ async fn events(
     (request, resume): (HttpRequest, Query<Resume>),
 ) -> Result<impl Responder, Problem> {
     let id = id.into_inner();
+    let watching = tails.access().over(&actor).await?;
     deployment::service::get(&ctx, &actor, id).await?;
     let after = sse::resume_after(&request, resume.after)?;
-    Ok(sse::follow(&ctx, &tails, actor, id, after))
+    Ok(sse::follow(&ctx, &tails, (actor, watching), id, after))
 }

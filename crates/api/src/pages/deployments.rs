@@ -9,7 +9,7 @@ use askama::Template;
 use chrono::Utc;
 use serde::Deserialize;
 use slipway_core::{
-    access::{Permission, allows},
+    access::Permission,
     ctx::Ctx,
     db,
     deployment::{
@@ -208,10 +208,8 @@ async fn page(
 async fn overview(ctx: &Ctx, visitor: &Visitor, detail: &Detail) -> Result<Overview, Problem> {
     let actor = &visitor.actor;
     let view = Permission::ViewProject;
-    let role = project::service::open_by_id(ctx, actor, detail.project.id, view)
-        .await?
-        .role;
-    let may_deploy = allows(actor.role, role, Permission::Deploy);
+    let seen = project::service::open_by_id(ctx, actor, detail.project.id, view).await?;
+    let may_deploy = actor.may(Permission::Deploy, Some((seen.row.id, seen.role)));
     Ok(Overview::new(detail, may_deploy, Utc::now()))
 }
 

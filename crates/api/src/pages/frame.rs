@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use askama::Template;
-use slipway_core::access::{Permission, SystemRole, allows};
+use slipway_core::access::{Permission, SystemRole};
 
 use super::visitor::Visitor;
 use crate::error::Problem;
@@ -14,6 +14,8 @@ pub(super) enum Section {
     Deployments,
     Queue,
     Audit,
+    Users,
+    Account,
     Elsewhere,
 }
 
@@ -31,6 +33,8 @@ pub(super) struct Who {
     pub(super) role: &'static str,
     /// Whether the queue is theirs to see.
     pub(super) may_operate: bool,
+    /// Whether the accounts are theirs to look after.
+    pub(super) may_administer: bool,
     /// Proves that a form is of this sign-in.
     pub(super) token: String,
 }
@@ -43,7 +47,8 @@ impl Frame {
             who: Some(Who {
                 name: visitor.actor.name.clone(),
                 role: role(visitor.actor.role),
-                may_operate: allows(visitor.actor.role, None, Permission::Operate),
+                may_operate: visitor.actor.may(Permission::Observe, None),
+                may_administer: visitor.actor.may(Permission::Administer, None),
                 token: visitor.token.clone(),
             }),
         }
@@ -74,6 +79,16 @@ impl Frame {
     /// Whether the link to the queue is the current one.
     pub(super) fn in_queue(&self) -> bool {
         self.is_in(Section::Queue)
+    }
+
+    /// Whether the link to the accounts is the current one.
+    pub(super) fn in_users(&self) -> bool {
+        self.is_in(Section::Users)
+    }
+
+    /// Whether the link to one's own account is the current one.
+    pub(super) fn in_account(&self) -> bool {
+        self.is_in(Section::Account)
     }
 
     /// Whether the link to the audit trail is the current one.

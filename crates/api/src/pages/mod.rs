@@ -3,6 +3,7 @@
 //! A handler answers `Result<HttpResponse, Problem>` as the JSON routes do; what goes wrong becomes
 //! a page in one place, `trouble`.
 
+mod account;
 mod ansi;
 mod audit;
 mod deployments;
@@ -11,6 +12,7 @@ mod lock;
 mod moment;
 mod output;
 mod overview;
+mod password;
 mod project;
 mod projects;
 mod queue;
@@ -20,6 +22,7 @@ mod sign_in;
 mod ssh;
 mod table;
 mod trouble;
+mod users;
 mod visitor;
 
 use actix_web::{
@@ -59,6 +62,9 @@ pub(crate) fn register(service: &mut ServiceConfig) -> Vec<(&'static str, &'stat
     audit::routes(&mut pages);
     lock::routes(&mut pages);
     ssh::routes(&mut pages);
+    account::routes(&mut pages);
+    users::routes(&mut pages);
+    password::routes(&mut pages);
     pages.listed()
 }
 

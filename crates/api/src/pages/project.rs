@@ -8,7 +8,7 @@ use askama::Template;
 use chrono::Utc;
 use serde::Deserialize;
 use slipway_core::{
-    access::{Permission, allows},
+    access::Permission,
     ctx::Ctx,
     deployment::{
         self,
@@ -128,8 +128,9 @@ async fn page(
     };
     let recent = deployment::service::list(ctx, actor, &recent).await?;
     let locks = lock::service::active(ctx).await?;
-    let may_lock = allows(actor.role, seen.role, Permission::GovernProject);
-    let may_configure = allows(actor.role, seen.role, Permission::ConfigureProject);
+    let at = Some((seen.row.id, seen.role));
+    let may_lock = actor.may(Permission::GovernProject, at);
+    let may_configure = actor.may(Permission::ConfigureProject, at);
     let mut targets = Vec::new();
     for target in target::service::list(ctx, actor, &seen.row.slug).await? {
         let lock = LockPanel::new(
@@ -160,7 +161,7 @@ async fn page(
             may_lock,
         ),
         ssh: SshPanel::new(ctx, visitor, &seen.row.slug, may_configure).await?,
-        may_deploy: allows(actor.role, seen.role, Permission::Deploy),
+        may_deploy: actor.may(Permission::Deploy, at),
         may_configure,
         key: fresh_key()?,
         refused,

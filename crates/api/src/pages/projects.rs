@@ -10,7 +10,7 @@ use askama::Template;
 use chrono::Utc;
 use serde::Deserialize;
 use slipway_core::{
-    access::{Permission, allows},
+    access::Permission,
     ctx::Ctx,
     deployment::{self, service::ListInput},
     error::Result,
@@ -76,7 +76,7 @@ async fn list(
         frame: Frame::of(&visitor, Section::Projects),
         next: next.map(|last| seal.cursor(LIST, last.id.0)),
         projects: cards(&ctx, &visitor, rows).await?,
-        may_create: allows(visitor.actor.role, None, Permission::CreateProject),
+        may_create: visitor.actor.may(Permission::CreateProject, None),
         is_first: after.is_none(),
         origin: origin(&ctx, &request),
     };

@@ -10,7 +10,7 @@ use askama::Template;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use slipway_core::{
-    access::{Permission, allows},
+    access::Permission,
     ctx::Ctx,
     db,
     deployment::{
@@ -118,7 +118,7 @@ async fn show(
     at: Query<Position>,
 ) -> Result<HttpResponse, Problem> {
     let (summary, view) = view(&ctx, &seal, &visitor, &at).await?;
-    let may_lock = allows(visitor.actor.role, None, Permission::Administer);
+    let may_lock = visitor.actor.may(Permission::Administer, None);
     let all = summary
         .locks
         .iter()

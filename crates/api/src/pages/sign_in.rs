@@ -107,7 +107,7 @@ async fn sign_out(ctx: Data<Ctx>, sent: Sent<Button>) -> Result<HttpResponse, Pr
     account::service::sign_out(&ctx, &sent.visitor.actor).await?;
     let mut answer = see_other("/login");
     answer
-        .add_cookie(&no_cookie())
+        .add_cookie(&no_cookie(&ctx))
         .map_err(|error| db::broken(error.to_string()))?;
     Ok(answer)
 }

@@ -12,6 +12,8 @@ use slipway_core::{ctx::Ctx, deployment::line::LogLine, id::DeploymentId};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+use crate::watch::Watch;
+
 /// Pieces that a slow viewer may fall behind before it has to reread.
 const BACKLOG: usize = 64;
 
@@ -29,6 +31,7 @@ pub enum News {
 pub struct Tails {
     ctx: Ctx,
     stop: CancellationToken,
+    access: Watch,
     open: Arc<Mutex<HashMap<DeploymentId, broadcast::Sender<News>>>>,
 }
 
@@ -37,6 +40,7 @@ impl Tails {
     #[must_use]
     pub fn new(ctx: Ctx, stop: CancellationToken) -> Self {
         Self {
+            access: Watch::new(ctx.clone(), &stop),
             ctx,
             stop,
             open: Arc::default(),
@@ -47,6 +51,12 @@ impl Tails {
     #[must_use]
     pub fn stopping(&self) -> &CancellationToken {
         &self.stop
+    }
+
+    /// Who may go on watching.
+    #[must_use]
+    pub fn access(&self) -> &Watch {
+        &self.access
     }
 
     /// Starts to watch. What happens after this call returns is received.

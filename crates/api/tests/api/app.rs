@@ -241,6 +241,14 @@ impl Client {
         }
     }
 
+    /// The same client with another session's cookie.
+    pub(crate) fn with_cookie(&self, value: &str) -> Self {
+        Self {
+            cookie: Some(value.to_owned()),
+            ..self.clone()
+        }
+    }
+
     /// A request without the session's cookie.
     pub(crate) fn bare(&self, method: &Method, path: &str) -> RequestBuilder {
         let address = format!("{}{path}", self.origin);

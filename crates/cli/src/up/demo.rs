@@ -85,6 +85,7 @@ async fn admin(ctx: &Ctx) -> anyhow::Result<Actor> {
         name: admin.name,
         role: admin.role,
         address: String::new(),
+        limits: None,
         credential: Credential::Console,
     })
 }

@@ -4,8 +4,10 @@ mod actor;
 mod permission;
 mod policy;
 mod role;
+mod scope;
 
-pub use actor::{Actor, Credential};
+pub use actor::{Actor, Credential, Standing};
 pub use permission::Permission;
 pub use policy::allows;
 pub use role::{ProjectRole, SystemRole};
+pub use scope::{Limits, TokenScope};

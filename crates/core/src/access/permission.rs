@@ -19,7 +19,9 @@ pub enum Permission {
     GovernProject,
     /// Delete a project.
     DeleteProject,
-    /// Channels, the queue and workers view, the whole audit trail.
+    /// See the queue, the workers and the whole audit trail.
+    Observe,
+    /// Channels.
     Operate,
     /// Users, roles, providers, keys, the global lock.
     Administer,
@@ -27,7 +29,7 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission, in the order of the table.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ViewProject,
         Self::CreateProject,
         Self::Deploy,
@@ -35,6 +37,7 @@ impl Permission {
         Self::ApproveDeployment,
         Self::GovernProject,
         Self::DeleteProject,
+        Self::Observe,
         Self::Operate,
         Self::Administer,
     ];
@@ -50,6 +53,7 @@ impl Permission {
             Self::ApproveDeployment => "approve a deployment",
             Self::GovernProject => "change the project's members and locks",
             Self::DeleteProject => "delete the project",
+            Self::Observe => "see the queue, the workers and the audit trail",
             Self::Operate => "operate Slipway",
             Self::Administer => "administer Slipway",
         }

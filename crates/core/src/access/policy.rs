@@ -11,7 +11,8 @@ pub fn allows(system: SystemRole, project: Option<ProjectRole>, permission: Perm
         (SystemRole::Admin, _) | (SystemRole::Viewer, P::ViewProject) => true,
         (SystemRole::Manager, _) => permission != P::Administer,
         // A Viewer stays read-only, whatever their membership.
-        (SystemRole::Viewer, _) | (SystemRole::Developer, P::Operate | P::Administer) => false,
+        (SystemRole::Viewer, _)
+        | (SystemRole::Developer, P::Observe | P::Operate | P::Administer) => false,
         (SystemRole::Developer, P::CreateProject) => true,
         (SystemRole::Developer, P::ViewProject | P::Deploy | P::ConfigureProject) => {
             project.is_some()
@@ -60,6 +61,7 @@ mod tests {
         yyy--- approve a deployment
         yyy--- change the project's members and locks
         yyy--- delete the project
+        yy---- see the queue, the workers and the audit trail
         yy---- operate Slipway
         y----- administer Slipway
         ");

@@ -1,4 +1,4 @@
-//! The tables `users`, `sessions` and `api_tokens`.
+//! The tables `users`, `sessions`, `api_tokens`, `sign_in_throttles` and `password_links`.
 
 pub mod user {
     //! A person or service that signs in.
@@ -6,7 +6,7 @@ pub mod user {
     use chrono::{DateTime, Utc};
     use sea_orm::entity::prelude::*;
 
-    use crate::{access::SystemRole, id::UserId};
+    use crate::{access::SystemRole, account::kind::UserKind, id::UserId};
 
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
     #[sea_orm(table_name = "users")]
@@ -19,6 +19,7 @@ pub mod user {
         pub role: SystemRole,
         pub password_hash: String,
         pub disabled_at: Option<DateTime<Utc>>,
+        pub kind: UserKind,
         pub created_at: DateTime<Utc>,
         pub updated_at: DateTime<Utc>,
     }
@@ -77,6 +78,56 @@ pub mod api_token {
         pub created_at: DateTime<Utc>,
         pub expires_at: Option<DateTime<Utc>>,
         pub used_at: Option<DateTime<Utc>>,
+        pub scopes: String,
+        pub projects: Option<String>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub mod throttle {
+    //! Wrong passwords for one address.
+
+    use chrono::{DateTime, Utc};
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "sign_in_throttles")]
+    pub struct Model {
+        #[sea_orm(primary_key)]
+        pub id: i64,
+        pub account_hash: String,
+        pub failures: i64,
+        pub blocked_until: DateTime<Utc>,
+        pub updated_at: DateTime<Utc>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub mod link {
+    //! A one-time link to set a password.
+
+    use chrono::{DateTime, Utc};
+    use sea_orm::entity::prelude::*;
+
+    use crate::id::UserId;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "password_links")]
+    pub struct Model {
+        #[sea_orm(primary_key)]
+        pub id: i64,
+        pub user_id: UserId,
+        pub token_hash: String,
+        pub created_at: DateTime<Utc>,
+        pub expires_at: DateTime<Utc>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

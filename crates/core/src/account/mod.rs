@@ -3,9 +3,12 @@
 pub mod console;
 pub mod entity;
 pub mod first_admin;
+pub mod kind;
 pub mod password;
 pub mod service;
 pub mod session;
 pub mod sign_in;
+pub mod standing;
 pub mod store;
+pub mod throttle;
 pub mod token;

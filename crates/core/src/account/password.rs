@@ -1,20 +1,23 @@
 //! Passwords: what is accepted, how they are stored, and that hashing cannot exhaust the machine.
 //!
 //! Argon2id takes 19 MiB and some tens of milliseconds each time, so that [`Passwords`] lets two
-//! run at once and few wait. Who has which password, and how often one may try, is decided
+//! run at once and few wait. They run on two threads of their own, because an allocator keeps what
+//! a thread has used: on many threads in turn, two at a time had taken half a gigabyte. Who has which password, and how often one may try, is decided
 //! elsewhere.
 
-use std::{hint::black_box, sync::Arc};
+use std::{
+    hint::black_box,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
+    thread,
+};
 
 use argon2::{
     Argon2, Params,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
 use secrecy::{ExposeSecret, SecretString};
-use tokio::{
-    sync::Semaphore,
-    task::{JoinError, spawn_blocking},
-};
+use tokio::sync::{Semaphore, oneshot};
 
 const MIN_CHARS: usize = 12;
 const MAX_CHARS: usize = 1024;
@@ -59,7 +62,7 @@ pub enum PasswordError {
     Hash(#[from] argon2::password_hash::Error),
     /// The process is shutting down.
     #[error("the password check was interrupted")]
-    Interrupted(#[from] JoinError),
+    Interrupted,
 }
 
 /// The password's hash to be stored, a PHC text with a salt of its own.
@@ -109,11 +112,13 @@ pub fn needs_rehash(phc: &str) -> bool {
         })
 }
 
+type Job = Box<dyn FnOnce() + Send>;
+
 /// Hashes and compares off the async threads, two at a time.
 #[derive(Clone, Debug)]
 pub struct Passwords {
     admitted: Arc<Semaphore>,
-    running: Arc<Semaphore>,
+    jobs: Arc<OnceLock<mpsc::Sender<Job>>>,
 }
 
 impl Passwords {
@@ -122,7 +127,7 @@ impl Passwords {
     pub fn new() -> Self {
         Self {
             admitted: Arc::new(Semaphore::new(RUNNING_MAX + WAITING_MAX)),
-            running: Arc::new(Semaphore::new(RUNNING_MAX)),
+            jobs: Arc::default(),
         }
     }
 
@@ -158,15 +163,42 @@ impl Passwords {
     ) -> Result<T, PasswordError> {
         let admitted = Arc::clone(&self.admitted).try_acquire_owned();
         let admitted = admitted.or(Err(PasswordError::TooBusy))?;
-        let running = Arc::clone(&self.running).acquire_owned().await;
-        let running = running.or(Err(PasswordError::TooBusy))?;
-        let done = spawn_blocking(move || {
-            // A caller that goes away does not stop the work, so the work keeps the permits.
-            let _permits = (admitted, running);
-            work()
+        let (answer, done) = oneshot::channel();
+        let job: Job = Box::new(move || {
+            // A caller that goes away does not stop the work, so the work keeps the permit.
+            let _admitted = admitted;
+            let _gone = answer.send(work());
         });
-        Ok(done.await?)
+        let jobs = self.jobs.get_or_init(start);
+        jobs.send(job).or(Err(PasswordError::Interrupted))?;
+        done.await.or(Err(PasswordError::Interrupted))
     }
+}
+
+/// Starts the threads; they end with the last of those who send them jobs.
+fn start() -> mpsc::Sender<Job> {
+    let (jobs, waiting) = mpsc::channel::<Job>();
+    let waiting = Arc::new(Mutex::new(waiting));
+    for _ in 0..RUNNING_MAX {
+        let waiting = Arc::clone(&waiting);
+        let started = thread::Builder::new()
+            .name("passwords".to_owned())
+            .spawn(move || {
+                while let Some(job) = next(&waiting) {
+                    // Whoever waits for it learns that it did not end.
+                    let _panicked = catch_unwind(AssertUnwindSafe(job));
+                }
+            });
+        if let Err(error) = started {
+            tracing::error!(error = %error, "a thread for passwords could not be started");
+        }
+    }
+    jobs
+}
+
+fn next(waiting: &Mutex<mpsc::Receiver<Job>>) -> Option<Job> {
+    let waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    waiting.recv().ok()
 }
 
 impl Default for Passwords {
@@ -177,12 +209,9 @@ impl Default for Passwords {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    };
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use tokio::sync::{mpsc::unbounded_channel, oneshot};
+    use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;
 
@@ -332,10 +361,22 @@ mod tests {
         has_started.await.unwrap();
         job.abort();
         assert!(job.await.unwrap_err().is_cancelled());
-        assert_eq!(passwords.running.available_permits(), RUNNING_MAX - 1);
+        let free = RUNNING_MAX + WAITING_MAX - 1;
+        assert_eq!(passwords.admitted.available_permits(), free);
 
         open.send(()).unwrap();
-        let all = u32::try_from(RUNNING_MAX).unwrap();
-        drop(passwords.running.acquire_many(all).await.unwrap());
+        let all = u32::try_from(RUNNING_MAX + WAITING_MAX).unwrap();
+        drop(passwords.admitted.acquire_many(all).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_check_that_panics_does_not_take_its_thread_along() {
+        let passwords = Passwords::new();
+        for _ in 0..2 * RUNNING_MAX {
+            let broken = passwords.run(|| panic!("on purpose")).await;
+            let broken: Result<(), PasswordError> = broken;
+            assert!(matches!(broken, Err(PasswordError::Interrupted)));
+        }
+        assert!(!passwords.verify(PLAIN.into(), None).await.unwrap());
     }
 }

@@ -1,15 +1,17 @@
 //! Proving who one is: password, session cookie, API token. There is no actor yet: system-only.
 
+use std::{sync::Arc, time::Instant};
+
 use chrono::{DateTime, Duration, Utc};
 use sea_orm::ActiveValue::Set;
 use secrecy::SecretString;
 
 use super::{
     entity::{session, user},
-    session as session_id, store, token,
+    session as session_id, store, throttle, token,
 };
 use crate::{
-    access::{Actor, Credential},
+    access::{Actor, Credential, Limits, TokenScope},
     audit::entry::{Action, Entry, ObjectKind},
     ctx::Ctx,
     error::{Error, Result},
@@ -49,7 +51,8 @@ pub struct SignedIn {
 /// Signs in. A wrong address and a wrong password take the same time and the same words.
 ///
 /// # Errors
-/// [`Error::Unauthenticated`], or [`Error::Busy`] while too many others sign in.
+/// [`Error::Unauthenticated`], [`Error::Throttled`] after too many wrong passwords, or
+/// [`Error::Busy`] while too many others sign in.
 pub async fn sign_in(
     ctx: &Ctx,
     email: &str,
@@ -57,11 +60,26 @@ pub async fn sign_in(
     origin: Origin,
     now: DateTime<Utc>,
 ) -> Result<SignedIn> {
-    let user = store::find_user_by_email(ctx.db.reader(), &email_key(email)).await?;
+    let key = email_key(email);
+    ctx.addresses.attempt(&origin.address, Instant::now())?;
+    throttle::attempt(ctx, &key, &origin.address, now).await?;
+    let user = store::find_user_by_email(ctx.db.reader(), &key).await?;
     let hash = user.as_ref().map(|user| user.password_hash.clone());
     let matches = ctx.passwords.verify(password, hash).await?;
     let user = user.filter(|user| matches && user.disabled_at.is_none());
     let user = user.ok_or(Error::Unauthenticated)?;
+    ctx.addresses.succeeded(&origin.address);
+    throttle::succeeded(ctx, &key).await?;
+    begin(ctx, user, origin, now).await
+}
+
+/// Begins a session of somebody who has proved who they are.
+pub(super) async fn begin(
+    ctx: &Ctx,
+    user: user::Model,
+    origin: Origin,
+    now: DateTime<Utc>,
+) -> Result<SignedIn> {
     let new = session_id::generate()?;
     let tx = ctx.db.begin().await?;
     let session = store::insert_session(
@@ -93,6 +111,7 @@ pub async fn sign_in(
 
 fn actor(user: user::Model, credential: Credential, address: String) -> Actor {
     Actor {
+        limits: None,
         address,
         user: user.id,
         email: user.email,
@@ -120,6 +139,17 @@ pub async fn by_session(ctx: &Ctx, cookie: &str, now: DateTime<Utc>) -> Result<A
     Ok(actor(user, Credential::Session(session.id), String::new()))
 }
 
+/// The limits of a token as they are stored. What cannot be read gives nothing.
+#[must_use]
+pub fn limits(scopes: &str, projects: Option<&str>) -> Limits {
+    let scopes = scopes.split(' ').filter_map(TokenScope::from_name);
+    let projects = projects.map(|text| serde_json::from_str(text).unwrap_or_default());
+    Limits {
+        scopes: scopes.collect(),
+        projects,
+    }
+}
+
 /// Who an API token belongs to.
 ///
 /// # Errors
@@ -135,7 +165,11 @@ pub async fn by_token(ctx: &Ctx, plain: &str, now: DateTime<Utc>) -> Result<Acto
     if known.used_at.is_none_or(|used| used + TOUCH_EVERY < now) {
         store::touch_token(ctx.db.writer(), known.id, now).await?;
     }
+    let limits = limits(&known.scopes, known.projects.as_deref());
     Ok(Actor {
+        limits: Some(limits)
+            .filter(|limits| !limits.is_none())
+            .map(Arc::new),
         address: String::new(),
         user: known.user_id,
         email: known.email,

@@ -20,7 +20,7 @@ pub async fn list(
     before: Option<AuditId>,
     limit: u64,
 ) -> Result<Vec<Model>> {
-    actor.require(Permission::Operate, None)?;
+    actor.require(Permission::Observe, None)?;
     store::list(ctx.db.reader(), filter, before, limit).await
 }
 
@@ -35,7 +35,7 @@ pub async fn export(
     after: AuditId,
     limit: u64,
 ) -> Result<Vec<Model>> {
-    actor.require(Permission::Operate, None)?;
+    actor.require(Permission::Observe, None)?;
     store::list_on(ctx.db.reader(), filter, after, limit).await
 }
 

@@ -86,7 +86,7 @@ impl Summary {
 /// # Errors
 /// [`crate::error::Error::Forbidden`].
 pub async fn summary(ctx: &Ctx, actor: &Actor, now: DateTime<Utc>) -> Result<Summary> {
-    actor.require(Permission::Operate, None)?;
+    actor.require(Permission::Observe, None)?;
     let conn = ctx.db.reader();
     Ok(Summary {
         depth: store::read::depth(conn).await?,
@@ -109,7 +109,7 @@ pub async fn items(
     after: DeploymentId,
     limit: u64,
 ) -> Result<Vec<Detail>> {
-    actor.require(Permission::Operate, None)?;
+    actor.require(Permission::Observe, None)?;
     let rows = store::open::in_order(ctx.db.reader(), after, limit).await?;
     details(ctx, rows).await
 }

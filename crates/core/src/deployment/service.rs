@@ -18,7 +18,7 @@ use super::{
     trigger::Trigger,
 };
 use crate::{
-    access::{Actor, Permission, allows},
+    access::{Actor, Permission},
     audit::entry::{Action, Entry as Audited, ObjectKind},
     ctx::Ctx,
     error::{Error, Result},
@@ -122,9 +122,9 @@ async fn scene(ctx: &Ctx, actor: &Actor, project: &str, target: &str) -> Result<
         target: target.to_owned(),
     };
     let scene = ctx.batches.scenes.ask(question).await?;
-    let scene = scene.filter(|it| allows(actor.role, it.role, Permission::ViewProject));
+    let scene = scene.filter(|it| actor.may(Permission::ViewProject, Some((it.id, it.role))));
     let scene = scene.ok_or(Error::NotFound("project"))?;
-    actor.require(Permission::Deploy, scene.role)?;
+    actor.require(Permission::Deploy, Some((scene.id, scene.role)))?;
     Ok(scene)
 }
 

@@ -74,7 +74,7 @@ pub async fn workers(ctx: &Ctx, actor: &Actor) -> Result<Vec<Seen>> {
 /// # Errors
 /// [`crate::error::Error::Forbidden`].
 pub async fn processes(ctx: &Ctx, actor: &Actor) -> Result<Vec<Seen>> {
-    actor.require(Permission::Operate, None)?;
+    actor.require(Permission::Observe, None)?;
     let conn = ctx.db.reader();
     let mut running = runs(conn).await?;
     let rows = store::list(conn).await?;

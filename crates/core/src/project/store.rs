@@ -149,6 +149,24 @@ pub async fn members(
         .await?)
 }
 
+/// The memberships of these accounts, by project.
+///
+/// # Errors
+/// When the database fails.
+pub async fn memberships(
+    conn: &impl ConnectionTrait,
+    users: &[UserId],
+) -> Result<Vec<membership::Model>> {
+    if users.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(membership::Entity::find()
+        .filter(membership::Column::UserId.is_in(users.iter().copied()))
+        .order_by_asc(membership::Column::ProjectId)
+        .all(conn)
+        .await?)
+}
+
 /// How many Owners a project has.
 ///
 /// # Errors

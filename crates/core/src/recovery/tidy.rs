@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::{audit, ctx::Ctx, deployment, error::Result, lock, process};
+use crate::{account, audit, ctx::Ctx, deployment, error::Result, lock, process};
 
 /// How often the duty looks.
 pub const INTERVAL: Duration = Duration::from_secs(600);
@@ -37,6 +37,8 @@ pub async fn run_once(ctx: &Ctx, now: DateTime<Utc>) -> Result<Tidied> {
         keys: 0,
         audit: 0,
     };
+    account::store::links::prune(conn, now).await?;
+    account::store::throttles::prune(conn, now - account::throttle::REMEMBERED).await?;
     let days = i64::from(ctx.settings.audit.retention_days);
     if days > 0 {
         let before = now - chrono::Duration::days(days);

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::{
     Database, Dialect, Logging, Queue, Redis, Security, Server, Settings,
+    network::Network,
     problem::{Problem, SettingsError},
 };
 use crate::telemetry;
@@ -27,6 +28,18 @@ impl Settings {
         database(&self.database, &mut found);
         if let Some(settings) = &self.redis {
             redis(settings, &mut found);
+        }
+        if let Some(smtp) = &self.smtp {
+            found.filled("smtp.host", &smtp.host);
+            found.unless(smtp.port != 0, "smtp.port", "must not be 0");
+            found.unless(
+                smtp.from.contains('@'),
+                "smtp.from",
+                "must be an e-mail address",
+            );
+            let has_address = self.server.public_url.is_some();
+            let reason = "is needed for the links in mail";
+            found.unless(has_address, "server.public_url", reason);
         }
         security(&self.security, &mut found);
         queue(&self.queue, &mut found);
@@ -50,6 +63,11 @@ impl Settings {
 
 fn server(server: &Server, found: &mut Findings) {
     found.filled("server.host", &server.host);
+    for (index, proxy) in server.trusted_proxies.iter().enumerate() {
+        if let Err(why) = Network::parse(proxy) {
+            found.refuse(&format!("server.trusted_proxies[{index}]"), why);
+        }
+    }
     if let Some(url) = &server.public_url {
         let parsed = Url::parse(url);
         let usable =

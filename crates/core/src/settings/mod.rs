@@ -8,6 +8,7 @@ mod convert;
 mod expand;
 mod layer;
 pub mod load;
+pub mod network;
 pub mod problem;
 mod schema;
 mod suggest;
@@ -27,6 +28,8 @@ pub struct Settings {
     pub database: Database,
     /// The dispatch index; without it only `slipway up` starts.
     pub redis: Option<Redis>,
+    /// How mail is sent; without it none is.
+    pub smtp: Option<Smtp>,
     /// Keys.
     pub security: Security,
     /// The queue.
@@ -51,6 +54,8 @@ pub struct Server {
     pub port: u16,
     /// The address people use, for links, and to know whether cookies are for TLS only.
     pub public_url: Option<String>,
+    /// Proxies whose `X-Forwarded-For` is believed; none by default.
+    pub trusted_proxies: Vec<String>,
 }
 
 /// Which database, and how to reach it.
@@ -125,6 +130,36 @@ pub struct Redis {
     pub database: u8,
     /// First part of every key; it makes one hash slot.
     pub prefix: String,
+}
+
+/// The server that takes our mail.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Smtp {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// How the connection is encrypted.
+    pub tls: SmtpTls,
+    /// Account.
+    pub username: Option<String>,
+    /// The account's password.
+    pub password: Option<SecretString>,
+    /// The address that mail comes from.
+    pub from: String,
+}
+
+/// How a mail connection is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum SmtpTls {
+    /// Not at all.
+    Off,
+    /// From the first byte on.
+    On,
+    /// After a greeting in plain text; never without.
+    Starttls,
 }
 
 /// Keys and who may use them.
@@ -244,4 +279,5 @@ macro_rules! words {
 
 words!(Dialect { "mysql" => Mysql, "sqlite" => Sqlite });
 words!(DatabaseTls { "off" => Off, "prefer" => Prefer, "require" => Require });
+words!(SmtpTls { "off" => Off, "on" => On, "starttls" => Starttls });
 words!(LogFormat { "text" => Text, "json" => Json });

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use sea_orm::ActiveValue::Set;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use slipway_core::{
     access::{Actor, Credential, SystemRole},
     account::{
-        entity::user,
+        entity::{api_token, user},
         first_admin::{self, Wanted},
         password::Password,
-        service::{self, NewUser, UserChange},
+        service::{
+            self, NewUser, UserChange,
+            tokens::{self, NewToken},
+        },
         sign_in::{self, Origin, SESSION_IDLE, SESSION_MAX},
         store,
     },
@@ -47,6 +51,19 @@ async fn person(rig: &Rig, email: &str) -> user::Model {
     };
     let made = service::create_user(&rig.ctx, &admin, input, db::now()).await;
     made.unwrap()
+}
+
+async fn create_token(
+    rig: &Rig,
+    owner: &Actor,
+    expires_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<(api_token::Model, SecretString)> {
+    let new = NewToken {
+        expires_at,
+        ..NewToken::unlimited("laptop".parse().unwrap())
+    };
+    tokens::create(&rig.ctx, owner, None, new, now).await
 }
 
 async fn sign_in(rig: &Rig, email: &str, password: &str) -> Result<sign_in::SignedIn> {
@@ -132,30 +149,28 @@ async fn a_token_works_until_it_expires_or_is_revoked(rig: Rig) {
     let ann = rig.user("ann@example.com", SystemRole::Developer).await;
     let now = db::now();
     let end = now + chrono::Duration::days(1);
-    let name = "ci".parse().unwrap();
-    let made = service::create_token(&rig.ctx, &ann, &name, Some(end), now).await;
+    let made = create_token(&rig, &ann, Some(end), now).await;
     let (row, plain) = made.unwrap();
     assert!(!row.token_hash.contains(plain.expose_secret()));
     assert_eq!(row.expires_at, Some(end));
     let by = async |at| sign_in::by_token(&rig.ctx, plain.expose_secret(), at).await;
     assert_eq!(by(now).await.unwrap().credential, Credential::Token(row.id));
     assert_eq!(
-        service::tokens(&rig.ctx, &ann).await.unwrap()[0].used_at,
+        tokens::list(&rig.ctx, &ann, None).await.unwrap()[0].used_at,
         Some(now)
     );
     assert!(is_unauthenticated(&by(end).await));
-    service::revoke_token(&rig.ctx, &ann, row.id).await.unwrap();
+    tokens::revoke(&rig.ctx, &ann, None, row.id).await.unwrap();
     assert!(is_unauthenticated(&by(now).await));
-    let past = service::create_token(&rig.ctx, &ann, &name, Some(now), now).await;
+    let past = create_token(&rig, &ann, Some(now), now).await;
     assert!(matches!(past, Err(Error::Invalid(_))));
 }
 
 async fn disabling_an_account_ends_its_sessions_and_silences_its_tokens(rig: Rig) {
     let ann = person(&rig, "ann@example.com").await;
     let signed_in = sign_in(&rig, "ann@example.com", PASSWORD).await.unwrap();
-    let name = "ci".parse().unwrap();
     let now = db::now();
-    let made = service::create_token(&rig.ctx, &signed_in.actor, &name, None, now).await;
+    let made = create_token(&rig, &signed_in.actor, None, now).await;
     let token = made.unwrap().1;
     set_disabled(&rig, ann.id, true).await;
     let cookie = signed_in.cookie.expose_secret();
@@ -177,14 +192,13 @@ async fn nobody_ends_or_revokes_what_belongs_to_others(rig: Rig) {
         rig.user("ann@example.com", SystemRole::Developer).await,
         rig.user("bob@example.com", SystemRole::Admin).await,
     );
-    let name = "ci".parse().unwrap();
-    let made = service::create_token(&rig.ctx, &ann, &name, None, db::now()).await;
+    let made = create_token(&rig, &ann, None, db::now()).await;
     let (row, _) = made.unwrap();
-    let revoked = service::revoke_token(&rig.ctx, &bob, row.id).await;
+    let revoked = tokens::revoke(&rig.ctx, &bob, None, row.id).await;
     assert!(matches!(revoked, Err(Error::NotFound("token"))));
     let ended = service::end_session(&rig.ctx, &bob, SessionId(1)).await;
     assert!(matches!(ended, Err(Error::NotFound("session"))));
-    assert_eq!(service::tokens(&rig.ctx, &ann).await.unwrap().len(), 1);
+    assert_eq!(tokens::list(&rig.ctx, &ann, None).await.unwrap().len(), 1);
 }
 
 async fn an_address_is_taken_in_any_spelling(rig: Rig) {

@@ -5,7 +5,10 @@ use slipway_core::{
     access::{ProjectRole, SystemRole},
     account::{
         password::Password,
-        service::{self as accounts, NewUser, UserChange},
+        service::{
+            self as accounts, NewUser, UserChange,
+            tokens::{self, NewToken},
+        },
     },
     audit::{
         entity::{Entity, Model, chain, seal},
@@ -142,11 +145,10 @@ async fn change_people(rig: &Rig, site: &Site) {
     accounts::update_user(ctx, &admin, ann.id, change, now)
         .await
         .unwrap();
-    let name = "laptop".parse().unwrap();
-    let (token, _) = accounts::create_token(ctx, &admin, &name, None, now)
-        .await
-        .unwrap();
-    accounts::revoke_token(ctx, &admin, token.id).await.unwrap();
+    let new = NewToken::unlimited("laptop".parse().unwrap());
+    let made = tokens::create(ctx, &admin, None, new, now).await;
+    let revoked = tokens::revoke(ctx, &admin, None, made.unwrap().0.id).await;
+    revoked.unwrap();
     for role in [Some(ProjectRole::Member), None] {
         let set = members::set(ctx, &site.owner, "web", (ann.id, role), now);
         set.await.unwrap();

@@ -40,6 +40,7 @@ mod locks;
 mod log;
 mod migrate;
 mod nonces;
+mod people;
 mod plans;
 mod policies;
 mod processes;

@@ -122,6 +122,7 @@ impl Rig {
             name: row.name,
             role,
             address: "192.0.2.7".to_owned(),
+            limits: None,
             credential: Credential::Session(SessionId(0)),
         }
     }

@@ -59,6 +59,7 @@ pub(crate) fn admin() -> Actor {
         name: EMAIL.to_owned(),
         role: SystemRole::Admin,
         address: String::new(),
+        limits: None,
         credential: Credential::Session(SessionId(0)),
     }
 }

@@ -324,6 +324,7 @@ async fn admin(ctx: &Ctx) -> Actor {
         name: user.name,
         role: user.role,
         address: String::new(),
+        limits: None,
         credential: Credential::Console,
     }
 }

@@ -3,7 +3,11 @@
 use reqwest::{Client, Method, RequestBuilder, header::HeaderMap};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use slipway_core::{access::SystemRole, account, db};
+use slipway_core::{
+    access::SystemRole,
+    account::service::tokens::{self, NewToken},
+    db,
+};
 
 use crate::app::TestApp;
 
@@ -70,8 +74,8 @@ impl Caller {
                 app.client_as(role).await
             }
         };
-        let name = "test".parse().unwrap();
-        let made = account::service::create_token(&app.ctx, client.actor(), &name, None, db::now());
+        let new = NewToken::unlimited("test".parse().unwrap());
+        let made = tokens::create(&app.ctx, client.actor(), None, new, db::now());
         let (_, token) = made.await.unwrap();
         Self {
             token: Some(token.expose_secret().to_owned()),

@@ -5,6 +5,7 @@ mod audit;
 mod caller;
 mod deployments;
 mod input;
+mod people;
 mod projects;
 mod queue;
 mod rights;

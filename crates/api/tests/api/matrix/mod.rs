@@ -173,7 +173,8 @@ async fn visit(world: &mut World<'_>, entry: &Entry, is_own: bool, verdict: &mut
         Need::OwnThing => world.thing(entry.path, is_own).await,
         Need::Account | Need::AnyAccount if is_own => world.client.actor().user.0,
         Need::Account | Need::AnyAccount => place.member.0,
-        Need::Nobody | Need::SignedIn | Need::Project(_) | Need::System(_) => place.deployment.0,
+        Need::System(_) => place.member.0,
+        Need::Nobody | Need::SignedIn | Need::Project(_) => place.deployment.0,
     };
     let path = filled(entry.path, place, id);
     let answer = call(world, entry, &path, None).await;
@@ -198,8 +199,11 @@ async fn visit(world: &mut World<'_>, entry: &Entry, is_own: bool, verdict: &mut
     }
     match entry.need {
         _ if entry.path.ends_with("/logout") => world.sign_in().await,
-        // An Admin who stepped down is none any more.
-        Need::AnyAccount if is_own => world.renew_role().await,
+        // An Admin who stepped down is none any more, and signed out.
+        Need::AnyAccount if is_own => {
+            world.renew_role().await;
+            world.sign_in().await;
+        }
         Need::Project(_) => world.renew(is_own).await,
         Need::Nobody
         | Need::SignedIn
@@ -251,7 +255,9 @@ async fn foreign_origin(world: &World<'_>, entry: &Entry, verdict: &mut Verdict)
         )
     });
     if is_page(entry.path) && entry.need != Need::Nobody {
-        let form = world.client.form(&path, &table::form(entry.path));
+        let form = world
+            .client
+            .form(&path, &borrowed(&table::form(entry.path)));
         let answer = form.send().await.unwrap();
         verdict.check(answer.status() == 403, || {
             let class = world.class;
@@ -271,7 +277,8 @@ async fn without_trace(app: &TestApp, world: &World<'_>, verdict: &mut Verdict) 
     };
     let entries = audit::service::export(&app.ctx, &app.admin, &filter, AuditId(0), 1_000).await;
     for row in entries.unwrap() {
-        let is_own = ["session", "token"].contains(&row.object_kind.as_str());
+        let is_own = ["session", "token"].contains(&row.object_kind.as_str())
+            || row.object_id == Some(world.client.actor().user.0);
         verdict.check(is_own, || {
             format!("{:?} changed: {} {}", world.class, row.action, row.object)
         });
@@ -307,15 +314,23 @@ fn filled(path: &str, place: &Place, id: i64) -> String {
         .replace("{name}", "NAME")
         .replace("{version}", "0")
         .replace("{user_id}", &place.member.to_string())
+        .replace("{token_id}", "1")
         .replace("{id}", &id.to_string())
+}
+
+fn borrowed<'a>(fields: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+    fields
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect()
 }
 
 async fn call(world: &World<'_>, entry: &Entry, path: &str, origin: Option<&str>) -> Response {
     let token = world.class.by_token.then_some(world.token.as_str());
     if is_page(entry.path) && entry.method == "POST" {
         let mut fields = table::form(entry.path);
-        fields.push(("token", &world.form_token));
-        let mut request = world.client.form(path, &fields);
+        fields.push(("token", world.form_token.clone()));
+        let mut request = world.client.form(path, &borrowed(&fields));
         if let Some(origin) = origin {
             request = request.header("Origin", origin);
         }

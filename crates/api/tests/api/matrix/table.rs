@@ -88,10 +88,28 @@ GET    /queue/fragment                                      operate
 POST   /queue/lock                                          administer
 POST   /queue/unlock                                        administer
 GET    /audit                                               operate
+GET    /account                                             signed-in
+POST   /account/name                                        signed-in
+POST   /account/password                                    signed-in #422
+POST   /account/tokens                                      signed-in
+POST   /account/tokens/{id}/revoke                          own
+POST   /account/sessions/{id}/end                           own
+GET    /users                                               administer
+POST   /users                                               administer
+POST   /users/{id}                                          any-account
+POST   /users/{id}/password-link                            administer
+GET    /password                                            nobody
+POST   /password                                            nobody #422
+GET    /forgot                                              nobody
+POST   /forgot                                              nobody #409
 
 POST   /api/v1/auth/login                                   nobody #401
+POST   /api/v1/auth/forgot                                  nobody #409
+POST   /api/v1/auth/password                                nobody #422
 POST   /api/v1/auth/logout                                  signed-in
 GET    /api/v1/me                                           signed-in
+PATCH  /api/v1/me                                           signed-in
+PUT    /api/v1/me/password                                  signed-in #422
 GET    /api/v1/me/tokens                                    signed-in
 POST   /api/v1/me/tokens                                    signed-in
 DELETE /api/v1/me/tokens/{id}                               own
@@ -101,6 +119,10 @@ GET    /api/v1/users                                        administer
 POST   /api/v1/users                                        administer
 GET    /api/v1/users/{id}                                   account
 PATCH  /api/v1/users/{id}                                   any-account
+POST   /api/v1/users/{id}/password-link                     administer
+GET    /api/v1/users/{id}/tokens                            administer #409
+POST   /api/v1/users/{id}/tokens                            administer #409
+DELETE /api/v1/users/{id}/tokens/{token_id}                 administer #409
 GET    /api/v1/projects                                     signed-in
 POST   /api/v1/projects                                     create
 GET    /api/v1/projects/{project}                           view
@@ -194,7 +216,11 @@ pub(super) fn body(method: &str, path: &str) -> serde_json::Value {
     use serde_json::json;
     match (method, path.strip_prefix("/api/v1").unwrap_or(path)) {
         ("POST", "/auth/login") => json!({ "email": "nobody@example.com", "password": "wrong" }),
-        ("POST", "/me/tokens") => json!({ "name": "another" }),
+        ("POST", "/auth/forgot") => json!({ "email": "nobody@example.com" }),
+        ("POST", "/auth/password") => json!({ "code": "none", "password": crate::app::PASSWORD }),
+        ("PATCH", "/me") => json!({ "name": "Another" }),
+        ("PUT", "/me/password") => json!({ "current": "", "password": crate::app::PASSWORD }),
+        ("POST", "/me/tokens" | "/users/{id}/tokens") => json!({ "name": "another" }),
         ("POST", "/users") => json!({
             "email": format!("new-{}@example.com", crate::app::unique()),
             "name": "New", "role": "viewer", "password": crate::app::PASSWORD,
@@ -218,13 +244,28 @@ pub(super) fn body(method: &str, path: &str) -> serde_json::Value {
 }
 
 /// What a page's form would accept.
-pub(super) fn form(path: &str) -> Vec<(&'static str, &'static str)> {
-    match path {
+pub(super) fn form(path: &str) -> Vec<(&'static str, String)> {
+    let email = format!("form-{}@example.com", crate::app::unique());
+    let fields = match path {
         "/login" => vec![("email", "nobody@example.com"), ("password", "wrong")],
+        "/password" => vec![("code", "none"), ("password", crate::app::PASSWORD)],
+        "/forgot" => vec![("email", "nobody@example.com")],
+        "/account/name" => vec![("name", "Another")],
+        "/account/password" => vec![("current", "wrong"), ("password", crate::app::PASSWORD)],
+        "/account/tokens" => vec![("name", "another"), ("scope", "read"), ("days", "90")],
+        "/users" => vec![
+            ("email", email.as_str()),
+            ("name", "New"),
+            ("role", "viewer"),
+            ("kind", "person"),
+        ],
+        "/users/{id}" => vec![("to", "developer")],
         path if path.ends_with("/lock") => vec![("reason", "stocktaking"), ("hours", "4")],
         path if path.ends_with("/host-keys") => vec![("lines", HOST_KEY)],
         path if path.ends_with("/host-keys/delete") => vec![("id", "999999")],
         path if path.ends_with("/deploy") => vec![("target", "live")],
         _ => Vec::new(),
-    }
+    };
+    let owned = |(name, value): (&'static str, &str)| (name, value.to_owned());
+    fields.into_iter().map(owned).collect()
 }

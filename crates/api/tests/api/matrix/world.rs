@@ -3,7 +3,11 @@
 use sea_orm::ActiveValue::Set;
 use slipway_core::{
     access::{Actor, ProjectRole, SystemRole},
-    account, db, deployment,
+    account::{
+        self,
+        service::tokens::{self, NewToken},
+    },
+    db, deployment,
     field::Remark,
     id::{DeploymentId, TargetId, UserId},
     lock::service::{Address, LockInput},
@@ -142,8 +146,8 @@ impl<'a> World<'a> {
 
 async fn make_token(app: &TestApp, actor: &Actor) -> (i64, String) {
     use secrecy::ExposeSecret as _;
-    let name = "matrix".parse().unwrap();
-    let made = account::service::create_token(&app.ctx, actor, &name, None, db::now());
+    let new = NewToken::unlimited("matrix".parse().unwrap());
+    let made = tokens::create(&app.ctx, actor, None, new, db::now());
     let (row, plain) = made.await.unwrap();
     (row.id.0, plain.expose_secret().to_owned())
 }

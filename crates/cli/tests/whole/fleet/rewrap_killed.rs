@@ -214,6 +214,7 @@ async fn deploy_on(client: Client, stop: Arc<AtomicBool>) -> usize {
 
 fn admin() -> Actor {
     Actor {
+        limits: None,
         user: UserId(1),
         email: "admin@localhost".to_owned(),
         name: "Admin".to_owned(),

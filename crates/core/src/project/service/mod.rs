@@ -58,10 +58,11 @@ pub async fn open_by_id(
 
 async fn seen(ctx: &Ctx, actor: &Actor, row: Model, permission: Permission) -> Result<Seen> {
     let role = store::role(ctx.db.reader(), row.id, actor.user).await?;
-    if !allows(actor.role, role, Permission::ViewProject) {
+    let at = Some((row.id, role));
+    if !actor.may(Permission::ViewProject, at) {
         return Err(Error::NotFound("project"));
     }
-    actor.require(permission, role)?;
+    actor.require(permission, at)?;
     Ok(Seen { row, role })
 }
 
@@ -70,10 +71,14 @@ async fn seen(ctx: &Ctx, actor: &Actor, row: Model, permission: Permission) -> R
 /// # Errors
 /// When the database fails.
 pub async fn visible(ctx: &Ctx, actor: &Actor) -> Result<Option<Vec<ProjectId>>> {
+    let limits = actor.limits.as_ref();
+    let only = limits.and_then(|limits| limits.projects.clone());
     if allows(actor.role, None, Permission::ViewProject) {
-        return Ok(None);
+        return Ok(only);
     }
-    Ok(Some(store::of_user(ctx.db.reader(), actor.user).await?))
+    let mut own = store::of_user(ctx.db.reader(), actor.user).await?;
+    own.retain(|id| only.as_ref().is_none_or(|only| only.contains(id)));
+    Ok(Some(own))
 }
 
 /// Projects that the actor may see, in order of id, above `after`.

@@ -22,8 +22,8 @@ use super::{
 
 const DEFAULTS: &str = include_str!("../../../../../config/default.yaml");
 const SYSTEM_DIR: &str = "/etc/slipway";
-/// The section that is absent unless some source has it.
-const OPTIONAL_SECTION: &str = "redis";
+/// The sections that are absent unless some source has them.
+const OPTIONAL_SECTIONS: [&str; 2] = ["redis", "smtp"];
 
 /// Where settings files are looked for.
 #[derive(Clone, Debug, Default)]
@@ -90,16 +90,15 @@ pub fn load(source: &Source, env: &BTreeMap<String, String>) -> Result<Settings,
 
 fn assemble(bottom: Layer, layers: Vec<Layer>) -> Result<Settings, SettingsError> {
     let mut values = bottom.values;
-    if !layers
-        .iter()
-        .any(|layer| layer.sections.contains(OPTIONAL_SECTION))
-    {
-        values.retain(|key, _| key.split('.').next() != Some(OPTIONAL_SECTION));
+    for optional in OPTIONAL_SECTIONS {
+        if !layers.iter().any(|layer| layer.sections.contains(optional)) {
+            values.retain(|key, _| key.split('.').next() != Some(optional));
+        }
     }
     for (key, value) in layers.into_iter().flat_map(|layer| layer.values) {
-        let section = key.split('.').next();
-        // An empty variable alone does not bring the optional section into being.
-        if section != Some(OPTIONAL_SECTION) || values.contains_key(&key) {
+        let section = key.split('.').next().unwrap_or_default();
+        // An empty variable alone does not bring an optional section into being.
+        if !OPTIONAL_SECTIONS.contains(&section) || values.contains_key(&key) {
             put(&mut values, &key, value);
         }
     }

@@ -1,14 +1,18 @@
-//! What people do with accounts: their own sessions and tokens, and other people's accounts.
+//! What people do with accounts: their own sessions, and other people's accounts.
+
+pub mod passwords;
+pub mod tokens;
 
 use chrono::{DateTime, Utc};
 use sea_orm::ActiveValue::Set;
-use secrecy::SecretString;
 
+use self::passwords::{INVITED, Link};
 use super::{
-    entity::{api_token, session, user},
+    entity::{session, user},
+    kind::UserKind,
     password::Password,
     sign_in::email_key,
-    store, token,
+    store,
 };
 use crate::{
     access::{Actor, Credential, Permission, SystemRole},
@@ -17,7 +21,7 @@ use crate::{
     db::is_duplicate,
     error::{Error, Result},
     field::{DisplayName, Email},
-    id::{SessionId, TokenId, UserId},
+    id::{SessionId, UserId},
 };
 
 /// Ends the session that the actor is signed in with.
@@ -56,71 +60,12 @@ pub async fn sessions(ctx: &Ctx, actor: &Actor) -> Result<Vec<session::Model>> {
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn end_session(ctx: &Ctx, actor: &Actor, id: SessionId) -> Result<()> {
+    actor.require_unlimited()?;
     if delete_session(ctx, actor, id, Action::SessionRevoke).await? {
         Ok(())
     } else {
         Err(Error::NotFound("session"))
     }
-}
-
-/// The actor's own tokens.
-///
-/// # Errors
-/// When the database fails.
-pub async fn tokens(ctx: &Ctx, actor: &Actor) -> Result<Vec<api_token::Model>> {
-    store::list_tokens(ctx.db.reader(), actor.user).await
-}
-
-/// Makes a token for the actor. Its text is known only here.
-///
-/// # Errors
-/// When the database fails.
-pub async fn create_token(
-    ctx: &Ctx,
-    actor: &Actor,
-    name: &DisplayName,
-    expires_at: Option<DateTime<Utc>>,
-    now: DateTime<Utc>,
-) -> Result<(api_token::Model, SecretString)> {
-    if expires_at.is_some_and(|end| end <= now) {
-        return Err(Error::invalid("expires_at", "must be in the future"));
-    }
-    let new = token::generate()?;
-    let values = api_token::ActiveModel {
-        user_id: Set(actor.user),
-        name: Set(name.to_string()),
-        token_hash: Set(new.hash),
-        hint: Set(new.hint),
-        created_at: Set(now),
-        expires_at: Set(expires_at),
-        used_at: Set(None),
-        ..api_token::ActiveModel::default()
-    };
-    let tx = ctx.db.begin().await?;
-    let row = store::insert_token(&tx, values).await?;
-    let state = serde_json::json!({ "hint": row.hint, "expires_at": row.expires_at });
-    let entry = Entry::by(actor, Action::TokenCreate, now)
-        .on(ObjectKind::Token, row.id.0, &row.name)
-        .after(&state);
-    ctx.audit.record(&tx, &entry).await?;
-    tx.commit().await?;
-    Ok((row, new.plain))
-}
-
-/// Revokes one of the actor's own tokens.
-///
-/// # Errors
-/// [`Error::NotFound`].
-pub async fn revoke_token(ctx: &Ctx, actor: &Actor, id: TokenId) -> Result<()> {
-    let tx = ctx.db.begin().await?;
-    if !store::delete_token(&tx, actor.user, id).await? {
-        return Err(Error::NotFound("token"));
-    }
-    let entry = Entry::by(actor, Action::TokenRevoke, crate::db::now());
-    let entry = entry.on(ObjectKind::Token, id.0, &actor.email);
-    ctx.audit.record(&tx, &entry).await?;
-    tx.commit().await?;
-    Ok(())
 }
 
 /// Accounts in order of id, above `after`.
@@ -184,27 +129,83 @@ pub(super) fn audited(row: &user::Model) -> serde_json::Value {
         "name": row.name,
         "role": row.role,
         "disabled": row.disabled_at.is_some(),
+        "kind": row.kind,
     })
 }
 
 /// Inserts an account; system-only, its callers have asked.
 pub(super) async fn insert_user(ctx: &Ctx, input: NewUser, entry: Entry) -> Result<user::Model> {
-    let now = entry.at();
-    let email = input.email.to_string();
+    let hash = ctx.passwords.hash(input.password).await?;
+    let invitee = Invitee {
+        email: input.email,
+        name: input.name,
+        role: input.role,
+        kind: UserKind::Person,
+    };
+    let tx = ctx.db.begin().await?;
+    let row = insert(ctx, &tx, (invitee, hash), entry).await?;
+    tx.commit().await?;
+    Ok(row)
+}
+
+/// A new account without a password: a service, or somebody who is sent a link to set one.
+#[derive(Debug)]
+pub struct Invitee {
+    /// Its address.
+    pub email: Email,
+    /// Its name.
+    pub name: DisplayName,
+    /// Its role in the whole system.
+    pub role: SystemRole,
+    /// Whether it is a person, who gets a link.
+    pub kind: UserKind,
+}
+
+/// Creates an account without a password; for a person, with the link to set one.
+///
+/// # Errors
+/// [`Error::Forbidden`], or a conflict when the address is taken.
+pub async fn invite_user(
+    ctx: &Ctx,
+    actor: &Actor,
+    input: Invitee,
+    now: DateTime<Utc>,
+) -> Result<(user::Model, Option<Link>)> {
+    actor.require(Permission::Administer, None)?;
+    let is_person = input.kind == UserKind::Person;
+    let tx = ctx.db.begin().await?;
+    let entry = Entry::by(actor, Action::UserCreate, now);
+    let row = insert(ctx, &tx, (input, String::new()), entry).await?;
+    let link = if is_person {
+        let entry = Entry::by(actor, Action::UserInvite, now);
+        Some(passwords::make_link(ctx, &tx, &row, (INVITED, entry)).await?)
+    } else {
+        None
+    };
+    tx.commit().await?;
+    Ok((row, link))
+}
+
+async fn insert(
+    ctx: &Ctx,
+    tx: &impl sea_orm::ConnectionTrait,
+    (input, password_hash): (Invitee, String),
+    entry: Entry,
+) -> Result<user::Model> {
+    let (email, now) = (input.email.to_string(), entry.at());
     let values = user::ActiveModel {
         email_key: Set(email_key(&email)),
         email: Set(email.clone()),
         name: Set(input.name.into_string()),
         role: Set(input.role),
-        password_hash: Set(ctx.passwords.hash(input.password).await?),
+        kind: Set(input.kind),
+        password_hash: Set(password_hash),
         disabled_at: Set(None),
         created_at: Set(now),
         updated_at: Set(now),
         ..user::ActiveModel::default()
     };
-    let tx = ctx.db.begin().await?;
-    let inserted = store::insert_user(&tx, values).await;
-    let row = inserted.map_err(|error| {
+    let row = store::insert_user(tx, values).await.map_err(|error| {
         if is_duplicate(&error) {
             let message = format!("there is an account {email} already");
             Error::conflict("email_taken", message)
@@ -215,8 +216,7 @@ pub(super) async fn insert_user(ctx: &Ctx, input: NewUser, entry: Entry) -> Resu
     let entry = entry
         .on(ObjectKind::User, row.id.0, &row.email)
         .after(&audited(&row));
-    ctx.audit.record(&tx, &entry).await?;
-    tx.commit().await?;
+    ctx.audit.record(tx, &entry).await?;
     Ok(row)
 }
 
@@ -242,6 +242,7 @@ pub async fn update_user(
     change: UserChange,
     now: DateTime<Utc>,
 ) -> Result<user::Model> {
+    actor.require_unlimited()?;
     let is_own_name = actor.user == id && change.role.is_none() && change.disabled.is_none();
     get_user(ctx, actor, id).await?;
     if !is_own_name {
@@ -260,7 +261,8 @@ pub async fn update_user(
     if let Some(name) = change.name {
         values.name = Set(name.into_string());
     }
-    let signs_out = change.disabled == Some(true);
+    // Whoever gets other rights signs in anew; whoever is disabled cannot.
+    let signs_out = change.disabled == Some(true) || change.role.is_some();
     let entry = Entry::by(actor, Action::UserUpdate, now);
     crate::db::retried(|| write_user(ctx, id, (values.clone(), signs_out), &entry)).await
 }
@@ -278,6 +280,7 @@ async fn write_user(
     store::update_user(&tx, id, values).await?;
     if signs_out {
         store::delete_sessions(&tx, id).await?;
+        store::links::delete_of(&tx, id).await?;
     }
     if store::count_admins(&tx).await? == 0 {
         return Err(Error::conflict(

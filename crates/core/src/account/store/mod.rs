@@ -1,5 +1,9 @@
 //! Accounts, sessions and tokens in the database; system-only.
 
+pub mod links;
+pub mod standing;
+pub mod throttles;
+
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, ExprTrait as _, FromQueryResult,
@@ -10,6 +14,7 @@ use sea_orm::{
 use super::entity::{api_token, session, user};
 use crate::{
     access::SystemRole,
+    account::kind::UserKind,
     db::distinct,
     error::Result,
     id::{SessionId, TokenId, UserId},
@@ -80,6 +85,8 @@ pub async fn count_users(conn: &impl ConnectionTrait) -> Result<u64> {
 pub async fn count_admins(conn: &impl ConnectionTrait) -> Result<u64> {
     Ok(user::Entity::find()
         .filter(user::Column::Role.eq(SystemRole::Admin))
+        .filter(user::Column::Kind.eq(UserKind::Person))
+        .filter(user::Column::PasswordHash.ne(""))
         .filter(user::Column::DisabledAt.is_null())
         .count(conn)
         .await?)
@@ -267,6 +274,10 @@ pub struct KnownToken {
     pub expires_at: Option<DateTime<Utc>>,
     /// When its use was written down last.
     pub used_at: Option<DateTime<Utc>>,
+    /// What it is good for.
+    pub scopes: String,
+    /// The only projects that it is good for, as JSON.
+    pub projects: Option<String>,
     /// Its owner.
     pub user_id: UserId,
     /// The owner's address.
@@ -288,7 +299,10 @@ pub async fn find_tokens(
     hashes: &[String],
 ) -> Result<Vec<Option<KnownToken>>> {
     let mut query = Query::select();
-    for name in ["id", "token_hash", "expires_at", "used_at", "user_id"] {
+    for name in ["id", "token_hash", "expires_at", "used_at"] {
+        query.column(("t", name));
+    }
+    for name in ["user_id", "scopes", "projects"] {
         query.column(("t", name));
     }
     for name in ["email", "name", "role", "disabled_at"] {
