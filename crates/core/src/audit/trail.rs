@@ -112,15 +112,11 @@ impl Trail {
         key.ok_or_else(|| broken("the audit trail has no key"))
     }
 
-    /// The key where a transaction is open. One that this very transaction made is not kept: it may
-    /// yet be rolled back.
+    /// The key where a transaction is open, asked of nothing but the transaction. It is not kept: this
+    /// very transaction may have made it, and may yet be rolled back.
     async fn key_within(&self, tx: &impl ConnectionTrait) -> Result<Key> {
         if let Some(key) = self.key.get() {
             return Ok(key.clone());
-        }
-        if store::chain(self.db.reader()).await?.is_some() {
-            let key = self.kept(self.db.reader()).await?;
-            return Ok(self.key.get_or_init(|| async { key }).await.clone());
         }
         if store::chain(tx).await?.is_some() {
             return self.kept(tx).await;
