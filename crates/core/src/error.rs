@@ -120,7 +120,8 @@ impl Error {
         self.database().is_some_and(crate::db::is_away)
     }
 
-    fn database(&self) -> Option<&sea_orm::DbErr> {
+    /// What the database said, if it was the database.
+    pub(crate) fn database(&self) -> Option<&sea_orm::DbErr> {
         match self {
             Self::Internal(source) => match source.downcast_ref::<Shared>() {
                 Some(Shared(error)) => error.database(),

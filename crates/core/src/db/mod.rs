@@ -5,8 +5,9 @@
 
 mod connection;
 mod together;
+mod trip;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use sea_orm::{
@@ -22,6 +23,7 @@ use sqlx::{
 
 pub use connection::{Connection, Relay, RelayTransaction, Transaction};
 pub use together::{all_failed, all_or_each, distinct, each_answered, is_one_of, padded, together};
+pub use trip::{Bundle, Done, Line, Opened};
 
 use crate::{
     error::{Error, Result},
@@ -44,6 +46,14 @@ const MYSQL_SESSION: [&str; 2] = [
 pub struct Db {
     writer: Connection,
     reader: Connection,
+    /// How to connect once more, where that helps.
+    server: Option<Arc<Server>>,
+}
+
+#[derive(Debug)]
+struct Server {
+    options: MySqlConnectOptions,
+    max_connections: u32,
 }
 
 impl Db {
@@ -70,6 +80,23 @@ impl Db {
         Self {
             writer: connection.clone(),
             reader: connection,
+            server: None,
+        }
+    }
+
+    /// The same database for one of so many threads, each with a runtime of its own. Connections
+    /// belong to the runtime that opened them: over those of another thread every answer would wake
+    /// two threads. SQLite has one writer for all and stays shared.
+    #[must_use]
+    pub fn apart(&self, threads: usize) -> Self {
+        let Some(server) = &self.server else {
+            return self.clone();
+        };
+        let share = server.max_connections / u32::try_from(threads).unwrap_or(u32::MAX);
+        let pool = pool_options(Ord::max(share, 2)).connect_lazy_with(server.options.clone());
+        Self {
+            server: Some(Arc::clone(server)),
+            ..Self::over(Connection::Pool(DatabaseConnection::from(pool)))
         }
     }
 
@@ -98,6 +125,7 @@ impl Db {
         Ok(Self {
             writer: Connection::Pool(writer.into()),
             reader: Connection::Pool(reader.into()),
+            server: None,
         })
     }
 
@@ -130,18 +158,8 @@ impl Db {
         if let Some(file) = &settings.ca_file {
             options = options.ssl_ca(file);
         }
-        let pool = MySqlPoolOptions::new()
-            .max_connections(settings.max_connections)
-            .acquire_timeout(Duration::from_secs(5))
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    for statement in MYSQL_SESSION {
-                        connection.execute(statement).await?;
-                    }
-                    Ok(())
-                })
-            })
-            .connect_with(options)
+        let pool = pool_options(settings.max_connections)
+            .connect_with(options.clone())
             .await
             .with_context(|| {
                 format!(
@@ -149,7 +167,14 @@ impl Db {
                     settings.port
                 )
             })?;
-        Ok(Self::over(Connection::Pool(DatabaseConnection::from(pool))))
+        let server = Server {
+            options,
+            max_connections: settings.max_connections,
+        };
+        Ok(Self {
+            server: Some(Arc::new(server)),
+            ..Self::over(Connection::Pool(DatabaseConnection::from(pool)))
+        })
     }
 
     /// For statements that only read.
@@ -186,6 +211,20 @@ impl Db {
     pub async fn ping(&self) -> Result<()> {
         Ok(self.reader.ping().await?)
     }
+}
+
+fn pool_options(max_connections: u32) -> MySqlPoolOptions {
+    MySqlPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(Duration::from_secs(5))
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                for statement in MYSQL_SESSION {
+                    connection.execute(statement).await?;
+                }
+                Ok(())
+            })
+        })
 }
 
 /// Microseconds since 1970 on the database's own clock: the only clock that judges leases.

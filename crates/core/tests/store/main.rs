@@ -32,6 +32,7 @@ macro_rules! on_both {
 mod accounts;
 mod admission;
 mod audit;
+mod bundle;
 mod cancel;
 mod claim;
 mod idempotency;

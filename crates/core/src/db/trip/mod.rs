@@ -1,0 +1,206 @@
+//! Several statements with one trip to the database.
+//!
+//! MySQL takes them as one text and answers each of them; a trip costs more than most of the
+//! statements that it carries. SQLite, which is no trip away, is asked one by one.
+
+mod bundle;
+mod line;
+mod own;
+
+use std::sync::Arc;
+
+use sea_orm::DbBackend;
+use sqlx::MySqlPool;
+
+pub use bundle::{Bundle, Done};
+pub use line::Line;
+use own::{Own, failed};
+
+use super::{Db, Transaction, broken, connection::Connection};
+use crate::error::Result;
+
+/// A transaction that was begun with [`Db::begin_at_once`]; dropping it rolls back.
+#[derive(Debug)]
+pub struct Opened(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Own(Own),
+    Transaction(Transaction),
+}
+
+impl Db {
+    /// Carries out a bundle as one transaction and answers for each statement in order; nothing, and
+    /// nothing changed, when an expectation was not met.
+    ///
+    /// # Errors
+    /// When the database fails. If the connection was lost nobody knows whether it was carried out.
+    pub async fn at_once(&self, bundle: &Bundle) -> Result<Option<Vec<Done>>> {
+        if let Some(pool) = mysql(&self.writer) {
+            let own = Own::acquire(pool).await?;
+            return whole(own, bundle, &["BEGIN"], &["COMMIT"]).await;
+        }
+        let tx = self.begin().await?;
+        let done = bundle.one_by_one(&tx).await?;
+        if done.is_some() {
+            tx.commit().await?;
+        }
+        Ok(done)
+    }
+
+    /// Asks for what `ask` needs: what it asks at the same time leaves with one trip. Each statement
+    /// sees what was committed when its turn came.
+    ///
+    /// # Errors
+    /// Those of `ask`.
+    pub async fn ask_at_once<T, F>(&self, ask: impl FnOnce(Line) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let Some(pool) = mysql(&self.reader) else {
+            return ask(Line::Connection(self.reader.clone())).await;
+        };
+        let mut own = Own::acquire(pool).await?;
+        let answer = line::carry(&mut own, (None, None), ask).await?;
+        own.give_back();
+        Ok(answer)
+    }
+
+    /// Begins a transaction with what `ask` does first; what it asks at the same time leaves with
+    /// one trip, in order.
+    ///
+    /// # Errors
+    /// Those of `ask`; then everything is undone.
+    pub async fn begin_at_once<T, F>(&self, ask: impl FnOnce(Line) -> F) -> Result<(Opened, T)>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        if let Some(pool) = mysql(&self.writer) {
+            let mut own = Own::acquire(pool).await?;
+            return match line::carry(&mut own, (Some("BEGIN"), None), ask).await {
+                Ok(answer) => Ok((Opened(Inner::Own(own)), answer)),
+                Err(error) => {
+                    own.roll_back().await;
+                    Err(error)
+                }
+            };
+        }
+        let tx = Arc::new(self.begin().await?);
+        let answer = ask(Line::Transaction(Arc::clone(&tx))).await?;
+        let tx = Arc::into_inner(tx).ok_or_else(|| broken("a transaction is still in use"))?;
+        Ok((Opened(Inner::Transaction(tx)), answer))
+    }
+}
+
+impl Opened {
+    /// Carries out more; nothing, and everything undone, when an expectation was not met.
+    ///
+    /// # Errors
+    /// When the database fails; then everything is undone.
+    pub async fn then(self, bundle: &Bundle) -> Result<Option<(Self, Vec<Done>)>> {
+        match self.0 {
+            Inner::Own(mut own) => match own.send(bundle.text(&[], &[])).await {
+                Ok(done) => Ok(Some((Self(Inner::Own(own)), done))),
+                Err(error) => {
+                    own.roll_back().await;
+                    if bundle::is_unmet(&error) {
+                        Ok(None)
+                    } else {
+                        Err(failed(error).into())
+                    }
+                }
+            },
+            Inner::Transaction(tx) => {
+                let done = bundle.one_by_one(&tx).await?;
+                Ok(done.map(|done| (Self(Inner::Transaction(tx)), done)))
+            }
+        }
+    }
+
+    /// Carries out the rest and makes everything last; nothing, and everything undone, when an
+    /// expectation was not met.
+    ///
+    /// # Errors
+    /// When the database fails. If the connection was lost nobody knows whether it was carried out.
+    pub async fn finish(self, bundle: &Bundle) -> Result<Option<Vec<Done>>> {
+        match self.0 {
+            Inner::Own(own) => whole(own, bundle, &[], &["COMMIT"]).await,
+            Inner::Transaction(tx) => {
+                let done = bundle.one_by_one(&tx).await?;
+                if done.is_some() {
+                    tx.commit().await?;
+                }
+                Ok(done)
+            }
+        }
+    }
+
+    /// Does the rest and makes everything last. What `ask` wants has to be asked at the same time:
+    /// the end of the transaction leaves with it.
+    ///
+    /// # Errors
+    /// Those of `ask`; then everything is undone, unless the connection was lost.
+    pub async fn finish_with<F>(self, ask: impl FnOnce(Line) -> F) -> Result<()>
+    where
+        F: Future<Output = Result<()>>,
+    {
+        match self.0 {
+            Inner::Own(mut own) => match line::carry(&mut own, (None, Some("COMMIT")), ask).await {
+                Ok(()) => {
+                    own.give_back();
+                    Ok(())
+                }
+                Err(error) => {
+                    own.roll_back().await;
+                    Err(error)
+                }
+            },
+            Inner::Transaction(tx) => {
+                let tx = Arc::new(tx);
+                ask(Line::Transaction(Arc::clone(&tx))).await?;
+                let tx = Arc::into_inner(tx);
+                let tx = tx.ok_or_else(|| broken("a transaction is still in use"))?;
+                Ok(tx.commit().await?)
+            }
+        }
+    }
+
+    /// Undoes everything.
+    pub async fn roll_back(self) {
+        if let Inner::Own(mut own) = self.0 {
+            own.roll_back().await;
+        }
+    }
+}
+
+/// What is in the bundle and around it, up to the end of its transaction.
+async fn whole(
+    mut own: Own,
+    bundle: &Bundle,
+    before: &[&str],
+    after: &[&str],
+) -> Result<Option<Vec<Done>>> {
+    match own.send(bundle.text(before, after)).await {
+        Ok(done) => {
+            own.give_back();
+            Ok(Some(done))
+        }
+        Err(error) => {
+            own.roll_back().await;
+            if bundle::is_unmet(&error) {
+                Ok(None)
+            } else {
+                Err(failed(error).into())
+            }
+        }
+    }
+}
+
+fn mysql(connection: &Connection) -> Option<&MySqlPool> {
+    match connection {
+        Connection::Pool(pool) if pool.get_database_backend() == DbBackend::MySql => {
+            Some(pool.get_mysql_connection_pool())
+        }
+        Connection::Pool(_) | Connection::Relay(_) => None,
+    }
+}

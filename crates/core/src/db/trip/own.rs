@@ -1,0 +1,113 @@
+//! A connection of its own for several statements at once.
+
+use std::{fmt, sync::Arc};
+
+use futures_util::TryStreamExt as _;
+use sea_orm::{DbErr, QueryResult, RuntimeErr};
+use sqlx::{
+    AssertSqlSafe, Either, Executor as _, MySql, MySqlPool, mysql::MySqlQueryResult,
+    pool::PoolConnection,
+};
+
+use super::bundle::Done;
+
+/// Statements as one text, each with whether somebody wants its answer.
+#[derive(Debug, Default)]
+pub(super) struct Text {
+    sql: String,
+    is_wanted: Vec<bool>,
+}
+
+impl Text {
+    pub(super) fn add(&mut self, sql: &str, is_wanted: bool) {
+        if !self.is_wanted.is_empty() {
+            self.sql.push(';');
+        }
+        self.sql.push_str(sql);
+        self.is_wanted.push(is_wanted);
+    }
+}
+
+/// What one statement answered.
+pub(super) type Answer = (Vec<QueryResult>, MySqlQueryResult);
+
+/// A connection that may be in the middle of a transaction: it goes back to its pool only when it is
+/// known not to be, and is closed otherwise.
+pub(super) struct Own(Option<PoolConnection<MySql>>);
+
+impl fmt::Debug for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Own").field(&self.0.is_some()).finish()
+    }
+}
+
+impl Own {
+    pub(super) async fn acquire(pool: &MySqlPool) -> Result<Self, DbErr> {
+        let acquired = pool.acquire().await;
+        let acquired =
+            acquired.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))?;
+        Ok(Self(Some(acquired)))
+    }
+
+    /// Answers what was wanted, and the error that kept the rest from being carried out.
+    pub(super) async fn ask(&mut self, text: Text) -> (Vec<Answer>, Option<sqlx::Error>) {
+        let Some(connection) = &mut self.0 else {
+            return (Vec::new(), Some(sqlx::Error::PoolClosed));
+        };
+        let mut answers = Vec::with_capacity(text.is_wanted.len());
+        let mut is_wanted = text.is_wanted.into_iter();
+        let mut rows = Vec::new();
+        let mut stream = connection.fetch_many(sqlx::raw_sql(AssertSqlSafe(text.sql)));
+        loop {
+            match stream.try_next().await {
+                Ok(Some(Either::Right(row))) => rows.push(QueryResult::from(row)),
+                Ok(Some(Either::Left(end))) => {
+                    let rows = std::mem::take(&mut rows);
+                    if is_wanted.next() == Some(true) {
+                        answers.push((rows, end));
+                    }
+                }
+                Ok(None) => return (answers, None),
+                Err(error) => return (answers, Some(error)),
+            }
+        }
+    }
+
+    /// Answers what was wanted.
+    pub(super) async fn send(&mut self, text: Text) -> Result<Vec<Done>, sqlx::Error> {
+        let (answers, error) = self.ask(text).await;
+        let done = answers.into_iter().map(|(rows, end)| Done {
+            rows,
+            changed: end.rows_affected(),
+            last_insert_id: end.last_insert_id(),
+        });
+        error.map_or_else(|| Ok(done.collect()), Err)
+    }
+
+    /// There is no transaction any more.
+    pub(super) fn give_back(&mut self) {
+        self.0 = None;
+    }
+
+    pub(super) async fn roll_back(&mut self) {
+        if let Some(connection) = &mut self.0
+            && connection.execute(sqlx::raw_sql("ROLLBACK")).await.is_ok()
+        {
+            self.give_back();
+        }
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            // Closing the socket is what rolls back.
+            drop(connection.detach());
+        }
+    }
+}
+
+/// What the driver says, as the rest of the crate knows it.
+pub(super) fn failed(error: sqlx::Error) -> DbErr {
+    DbErr::Exec(RuntimeErr::SqlxError(Arc::new(error)))
+}
