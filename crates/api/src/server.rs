@@ -54,14 +54,25 @@ impl State {
     }
 }
 
+impl State {
+    /// The state for one of so many threads that serve.
+    fn apart(&self, threads: usize) -> Self {
+        Self {
+            ctx: Data::new(self.ctx.apart(threads)),
+            ..self.clone()
+        }
+    }
+}
+
 /// Builds the server on a listener that is bound already, so that a port of 0 can be asked for.
 ///
 /// # Errors
 /// When the listener cannot be used or the API cannot be described.
 pub fn build(state: State, listener: TcpListener) -> anyhow::Result<Server> {
     let document = Data::new(describe()?);
-    let server = HttpServer::new(move || app(&state, &document))
-        .workers(workers())
+    let threads = workers();
+    let server = HttpServer::new(move || app(&state.apart(threads), &document))
+        .workers(threads)
         .shutdown_timeout(SHUTDOWN_SECONDS)
         .disable_signals()
         .listen(listener)?

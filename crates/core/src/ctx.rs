@@ -72,12 +72,10 @@ impl Ctx {
         let audit = Trail::new(&db, &keys);
         Self {
             uses: usage::gathered(&db, &audit),
-            audit,
-            admission: Admission::new(&db, settings.queue.backlog_limit),
-            tokens: db::together(&db, LOOK_UPS, |db, hashes: Vec<String>| async move {
-                find_tokens(db.reader(), &hashes).await
-            }),
+            admission: Admission::new(&db, settings.queue.backlog_limit, audit.clone()),
+            tokens: tokens(&db),
             batches: Batches::new(&db, &settings.queue),
+            audit,
             db,
             queue,
             bus,
@@ -89,4 +87,23 @@ impl Ctx {
             settings: Arc::new(settings),
         }
     }
+
+    /// The same process's state for one of so many threads that each have a runtime of their own.
+    #[must_use]
+    pub fn apart(&self, threads: usize) -> Self {
+        let db = self.db.apart(threads);
+        Self {
+            admission: self.admission.apart(&db),
+            tokens: tokens(&db),
+            batches: Batches::new(&db, &self.settings.queue),
+            db,
+            ..self.clone()
+        }
+    }
+}
+
+fn tokens(db: &Db) -> Gather<String, Option<KnownToken>> {
+    db::together(db, LOOK_UPS, |db, hashes: Vec<String>| async move {
+        find_tokens(db.reader(), &hashes).await
+    })
 }

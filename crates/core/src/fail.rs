@@ -4,8 +4,10 @@
 //! armed by `SLIPWAY_FAIL_POINT=name`, or `name:3` for the third time that it is passed.
 
 /// Every point there is. Each is placed once, and what is placed is listed: a tidy test compares.
-pub const POINTS: [&str; 50] = [
+pub const POINTS: [&str; 54] = [
     // A request is accepted.
+    "admission.before_bundle",
+    "admission.after_bundle",
     "admission.before_insert",
     "admission.between_inserts",
     "admission.before_commit",
@@ -39,6 +41,8 @@ pub const POINTS: [&str; 50] = [
     "run.before_live_commit",
     "run.after_live_commit",
     // Its end, however it ended.
+    "finish.before_bundle",
+    "finish.after_bundle",
     "finish.before_commit",
     "finish.after_commit",
     "finish.before_index",

@@ -87,7 +87,10 @@ pub struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enqueued {
     /// It waits for a worker now.
-    Added,
+    Added {
+        /// How many of its target's line the index knows, itself included.
+        line: u64,
+    },
     /// It was in the index already, and stays where it is.
     Duplicate,
     /// The index holds as many as it may. The row stays queued and the reconciler pushes it later.

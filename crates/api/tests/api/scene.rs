@@ -142,7 +142,6 @@ impl Run {
             commit_id: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
             commit_subject: Some(subject.to_owned()),
             commit_author: Some(author.to_owned()),
-            pipeline: "{}".to_owned(),
         };
         let conn = self.ctx.db.writer();
         let kept = store::snapshot::set_snapshot(conn, self.row.id, self.row.fence, snapshot).await;
@@ -165,8 +164,12 @@ impl Run {
                 host: "local".to_owned(),
             })
             .collect();
-        let plan = Plan { run, steps };
-        let planned = store::step::plan(self.ctx.db.writer(), &[plan]).await;
+        let plan = Plan {
+            run,
+            pipeline: "{}".to_owned(),
+            steps,
+        };
+        let planned = store::step::plan(&self.ctx.db, &[plan]).await;
         let ids = planned.unwrap().remove(0);
         let rows = store::step::list(self.ctx.db.reader(), self.row.id).await;
         let rows = rows.unwrap().into_iter();

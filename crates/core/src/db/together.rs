@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sea_orm::{ColumnTrait, Condition, ExprTrait as _, Value};
 
-use super::{Db, Transaction, retried};
+use super::{Db, retried};
 use crate::{
     error::{Error, Result},
     gather::{Gather, Limits},
@@ -95,12 +95,13 @@ pub fn all_failed<V>(error: Error, asked: usize) -> Vec<Result<V>> {
         .collect()
 }
 
-/// Writes several things in one transaction, if there are at least so many; `write` commits it and
-/// answers values when every one of them was as expected. Otherwise each is written by itself.
+/// Writes several things in one transaction, or each by itself.
+///
+/// They are written together if there are at least so many; `write` answers values when every one
+/// of them was as expected, and has written nothing otherwise.
 pub async fn all_or_each<T, V, F, G>(
-    db: &Db,
     (things, least): (Vec<T>, usize),
-    write: impl Fn(Transaction, Vec<T>) -> F,
+    write: impl Fn(Vec<T>) -> F,
     each: impl Fn(T) -> G,
 ) -> Vec<Result<V>>
 where
@@ -109,7 +110,7 @@ where
     G: Future<Output = Result<V>>,
 {
     if things.len() >= least {
-        let written = retried(|| async { write(db.begin().await?, things.clone()).await });
+        let written = retried(|| write(things.clone()));
         match written.await {
             Ok(Some(values)) => return values.into_iter().map(Ok).collect(),
             Ok(None) => {}

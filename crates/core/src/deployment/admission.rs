@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use super::{
     entity::deployment::Model,
-    store::{self, admission::Backlog},
+    store::{self, admission::Door},
     trigger::Trigger,
 };
 use crate::{
+    audit::{self, trail::Trail},
     db::{self, Db},
     error::{Error, Result},
     field::IdempotencyKey,
@@ -58,6 +59,8 @@ pub struct NewDeployment {
     pub retry_of: Option<DeploymentId>,
     /// How to recognise the same request again.
     pub idempotency: Option<Idempotency>,
+    /// What the audit trail is to say of it, but for the deployment that it becomes.
+    pub entry: audit::entry::Entry,
 }
 
 impl NewDeployment {
@@ -109,18 +112,29 @@ impl Admitted {
 #[derive(Clone, Debug)]
 pub struct Admission {
     requests: Gather<NewDeployment, Admitted>,
+    door: Arc<Door>,
 }
 
 impl Admission {
     /// A door to this database, which lets so many wait.
     #[must_use]
-    pub fn new(db: &Db, limit: u32) -> Self {
-        let backlog = Arc::new(Backlog::new(limit));
+    pub fn new(db: &Db, limit: u32, trail: Trail) -> Self {
+        Self::beside(db, Arc::new(Door::new(limit, trail)))
+    }
+
+    /// Another door of the same process, over another connection to the same database.
+    #[must_use]
+    pub fn apart(&self, db: &Db) -> Self {
+        Self::beside(db, Arc::clone(&self.door))
+    }
+
+    fn beside(db: &Db, door: Arc<Door>) -> Self {
+        let own = Arc::clone(&door);
         let requests = db::each_answered(db, LIMITS, move |db, requests: Vec<_>| {
-            let backlog = Arc::clone(&backlog);
-            async move { decide_all(&db, &backlog, &requests).await }
+            let door = Arc::clone(&own);
+            async move { decide_all(&db, &door, &requests).await }
         });
-        Self { requests }
+        Self { requests, door }
     }
 
     /// Asks for a place in the queue.
@@ -135,17 +149,13 @@ impl Admission {
 
 /// Decides together, or one by one when one of them cannot be accepted at all: the others must not
 /// fail for it.
-async fn decide_all(
-    db: &Db,
-    backlog: &Backlog,
-    requests: &[NewDeployment],
-) -> Vec<Result<Admitted>> {
-    match decide_together(db, backlog, requests).await {
+async fn decide_all(db: &Db, door: &Door, requests: &[NewDeployment]) -> Vec<Result<Admitted>> {
+    match decide_together(db, door, requests).await {
         Ok(outcomes) => outcomes,
         Err(Error::NotFound(_)) => {
             let mut outcomes = Vec::with_capacity(requests.len());
             for request in requests {
-                let alone = decide_together(db, backlog, std::slice::from_ref(request)).await;
+                let alone = decide_together(db, door, std::slice::from_ref(request)).await;
                 let outcome = alone.and_then(|mut outcomes| {
                     let only = outcomes.pop();
                     only.unwrap_or_else(|| Err(db::broken("a request was left undecided")))
@@ -163,9 +173,10 @@ async fn decide_all(
 
 async fn decide_together(
     db: &Db,
-    backlog: &Backlog,
+    door: &Door,
     requests: &[NewDeployment],
 ) -> Result<Vec<Result<Admitted>>> {
+    door.trail.prepare().await?;
     let now = db::now();
-    db::retried(|| store::admission::admit(db, requests, backlog, now)).await
+    db::retried(|| store::admission::admit(db, requests, door, now)).await
 }

@@ -14,6 +14,7 @@ use super::{
     store::{
         ending::{self, Ending},
         log::{self, Chunk},
+        read::Lines,
         scene::{self, Question, Scene},
         snapshot::{Snapshot, set_snapshots},
         step::{self, Plan, StepEnd},
@@ -45,6 +46,8 @@ pub struct Batches {
     pub scenes: Gather<Question, Option<Scene>>,
     /// What the places of queued deployments follow from.
     pub situations: Gather<DeploymentId, Arc<Situation>>,
+    /// The same but for the length of the line, for those whom the index has told that.
+    pub arrivals: Gather<DeploymentId, Arc<Situation>>,
     /// What runs need to know.
     pub briefs: Gather<Errand, Option<Brief>>,
     /// What runs found out about their commits; false for a run that was replaced.
@@ -66,16 +69,8 @@ impl Batches {
     #[must_use]
     pub fn new(db: &Db, queue: &settings::Queue) -> Self {
         Self {
-            situations: {
-                let queue = queue.clone();
-                db::together(db, LOOK_UPS, move |db, queued: Vec<DeploymentId>| {
-                    let queue = queue.clone();
-                    async move {
-                        let seen = Arc::new(situation(&db, &queue, &queued).await?);
-                        Ok(queued.iter().map(|_| Arc::clone(&seen)).collect())
-                    }
-                })
-            },
+            situations: situations(db, queue, Lines::Counted),
+            arrivals: situations(db, queue, Lines::Uncounted),
             scenes: db::together(db, LOOK_UPS, |db, questions: Vec<Question>| async move {
                 scene::find(db.reader(), &questions).await
             }),
@@ -86,7 +81,7 @@ impl Batches {
                 set_snapshots(&db, seen).await
             }),
             plans: db::together(db, WRITES, |db, plans: Vec<Plan>| async move {
-                step::plan(db.writer(), &plans).await
+                step::plan(&db, &plans).await
             }),
             begun: db::together(
                 db,
@@ -116,4 +111,19 @@ impl Batches {
             }),
         }
     }
+}
+
+fn situations(
+    db: &Db,
+    queue: &settings::Queue,
+    lines: Lines,
+) -> Gather<DeploymentId, Arc<Situation>> {
+    let queue = queue.clone();
+    db::together(db, LOOK_UPS, move |db, queued: Vec<DeploymentId>| {
+        let queue = queue.clone();
+        async move {
+            let seen = Arc::new(situation(&db, &queue, &queued, lines).await?);
+            Ok(queued.iter().map(|_| Arc::clone(&seen)).collect())
+        }
+    })
 }

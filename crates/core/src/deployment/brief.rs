@@ -49,13 +49,17 @@ pub async fn find(db: &Db, errands: &[Errand]) -> Result<Vec<Option<Brief>>> {
     let ids = padded(distinct(errands.iter().map(|errand| errand.project)));
     let places = padded(distinct(errands.iter().map(|errand| errand.target)));
     let deployments: Vec<DeploymentId> = errands.iter().map(|errand| errand.deployment).collect();
-    let (projects, targets, variables, secrets, lines) = tokio::try_join!(
-        project::store::find_many(conn, &ids),
-        target::store::find_many(conn, &places),
-        variable::store::for_targets(conn, &ids, &places),
-        vault::store::for_targets(conn, &ids, &places),
-        last_lines(conn, &deployments),
-    )?;
+    let (projects, targets, variables, secrets, lines) = db
+        .ask_at_once(|conn| async move {
+            tokio::try_join!(
+                project::store::find_many(&conn, &ids),
+                target::store::find_many(&conn, &places),
+                variable::store::for_targets(&conn, &ids, &places),
+                vault::store::for_targets(&conn, &ids, &places),
+                last_lines(&conn, &deployments),
+            )
+        })
+        .await?;
     let projects: Vec<Arc<_>> = projects.into_iter().map(Arc::new).collect();
     let mut briefs = Vec::with_capacity(errands.len());
     for errand in errands {

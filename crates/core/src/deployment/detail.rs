@@ -6,9 +6,9 @@ use chrono::Utc;
 
 use super::{
     entity::{deployment::Model, step},
-    queue_place::{QueuePlace, Situation, place},
+    queue_place::{QueuePlace, Situation, place, place_behind},
     status::Status,
-    store,
+    store::{self, read::Lines, scene::Scene},
 };
 use crate::{
     account,
@@ -119,7 +119,7 @@ pub(super) async fn details(ctx: &Ctx, rows: Vec<Model>) -> Result<Vec<Detail>> 
     let conn = ctx.db.reader();
     let queued = rows.iter().filter(|row| row.status == Status::Queued);
     let queued: Vec<DeploymentId> = queued.map(|row| row.id).collect();
-    let situation = situation(&ctx.db, &ctx.settings.queue, &queued).await?;
+    let situation = situation(&ctx.db, &ctx.settings.queue, &queued, Lines::Counted).await?;
     let projects =
         project::store::find_many(conn, &distinct(rows.iter().map(|row| row.project_id))).await?;
     let targets =
@@ -158,22 +158,29 @@ pub(super) async fn details(ctx: &Ctx, rows: Vec<Model>) -> Result<Vec<Detail>> 
     Ok(details)
 }
 
-/// Completes a row that was inserted just now, which has no steps yet.
-pub(super) async fn detail_of_new(
+/// The place of a row that was added just now to a line that the index says is so long. Counting a
+/// long line would cost more than all the rest of a request.
+pub(super) async fn place_of_new(
     ctx: &Ctx,
-    row: Model,
-    project: ProjectName,
-    target: TargetName,
-    requested_by: Requester,
-) -> Result<Detail> {
-    Ok(Detail {
-        steps: Vec::new(),
-        queue: queue_of(ctx, &row).await?,
-        row,
-        project,
-        target,
-        requested_by: Some(requested_by),
-    })
+    row: &Model,
+    line: Option<u64>,
+    scene: &Scene,
+) -> Result<Option<QueuePlace>> {
+    let Some(line) = line.filter(|_| row.status == Status::Queued) else {
+        return queue_of(ctx, row).await;
+    };
+    let holder = scene.holder_id.zip(scene.holder_status);
+    if scene.locks == 0
+        && let Some(place) = place_behind(line, holder)
+    {
+        return Ok(Some(place));
+    }
+    let seen = ctx.batches.arrivals.ask(row.id).await?;
+    let seen = place(row, &seen);
+    Ok(seen.map(|place| QueuePlace {
+        position: line,
+        ..place
+    }))
 }
 
 async fn queue_of(ctx: &Ctx, row: &Model) -> Result<Option<QueuePlace>> {
@@ -189,10 +196,11 @@ pub(super) async fn situation(
     db: &Db,
     queue: &settings::Queue,
     queued: &[DeploymentId],
+    lines: Lines,
 ) -> Result<Situation> {
     let conn = db.reader();
     let mut situation = Situation {
-        ahead: store::read::ahead(conn, queued).await?,
+        ahead: store::read::ahead(conn, queued, lines).await?,
         now_us: Utc::now().timestamp_micros(),
         max_running: queue.max_running,
         ..Situation::default()

@@ -11,6 +11,7 @@ pub mod queue;
 pub mod queue_place;
 pub mod reason;
 pub mod release;
+mod request;
 pub mod run;
 pub mod service;
 pub mod status;

@@ -5,7 +5,7 @@ use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
 
 use super::{entity::deployment::Model, status::Status, store::read::Ahead};
-use crate::{lock::covering::Locks, process::store::Capacity};
+use crate::{id::DeploymentId, lock::covering::Locks, process::store::Capacity};
 
 /// Why a queued deployment does not run yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -105,6 +105,35 @@ fn back_off(not_before: i64) -> String {
     format!("The last attempt failed; the next one is due at {due}")
 }
 
+/// The place of a deployment that was added to its target's line just now.
+///
+/// It follows from how long the line is and what held the target a moment before. Nothing when it is
+/// the next one of a free target, which waits for something else.
+#[must_use]
+pub fn place_behind(line: u64, holder: Option<(DeploymentId, Status)>) -> Option<QueuePlace> {
+    let (position, waiting_for, waiting_text) = match holder {
+        Some((id, Status::Running)) => {
+            let text = format!("Deployment {id} of the same target is running");
+            (line, WaitingFor::RunningDeployment, text)
+        }
+        // One that waits for its next attempt goes first, and is not in the line meanwhile.
+        Some((id, Status::Queued)) => {
+            let text = format!("Deployment {id} of the same target goes first");
+            (line + 1, WaitingFor::OlderDeployment, text)
+        }
+        _ if line > 1 => {
+            let text = "An older deployment of the same target goes first".to_owned();
+            (line, WaitingFor::OlderDeployment, text)
+        }
+        _ => return None,
+    };
+    Some(QueuePlace {
+        position,
+        waiting_for,
+        waiting_text,
+    })
+}
+
 impl Situation {
     /// Whether anything in it depends on how many run, and on the workers.
     #[must_use]
@@ -165,6 +194,22 @@ mod tests {
                 "worker: A worker takes it next",
             ]
         );
+    }
+
+    #[test]
+    fn a_new_one_waits_for_what_holds_its_target_or_stands_before_it() {
+        let held = |line, status| {
+            let holder = Some((DeploymentId(7), status));
+            place_behind(line, holder).map(|place| (place.position, place.waiting_for))
+        };
+        let (running, older) = (WaitingFor::RunningDeployment, WaitingFor::OlderDeployment);
+        assert_eq!(held(1, Status::Running), Some((1, running)));
+        assert_eq!(held(3, Status::Running), Some((3, running)));
+        assert_eq!(held(1, Status::Queued), Some((2, older)));
+        assert_eq!(held(1, Status::Succeeded), None);
+        assert_eq!(held(2, Status::Succeeded), Some((2, older)));
+        assert_eq!(place_behind(1, None), None);
+        assert_eq!(place_behind(2, None).map(|place| place.position), Some(2));
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, Utc};
 
-pub use super::detail::Detail;
 use super::{
-    admission::{Admitted, Idempotency, NewDeployment},
-    detail::{ProjectName, Requester, TargetName, detail_of, detail_of_new, details},
+    admission::{Admitted, NewDeployment},
+    detail::{ProjectName, Requester, detail_of, details, place_of_new},
     entity::deployment::Model,
     line::LogLine,
+    request::wanted,
     status::{Status, Transition},
     store::{
         self, Guard,
@@ -17,30 +17,17 @@ use super::{
     },
     trigger::Trigger,
 };
+pub use super::{detail::Detail, request::DeployInput};
 use crate::{
     access::{Actor, Permission},
     audit::entry::{Action, Entry as Audited, ObjectKind},
     ctx::Ctx,
     error::{Error, Result},
     fail,
-    field::{IdempotencyKey, RefName, Remark},
     id::DeploymentId,
-    ports::{Authority, Entry, Event},
+    ports::{Authority, Enqueued, Entry, Event},
     project, target,
 };
-
-/// A request to deploy.
-#[derive(Clone, Debug)]
-pub struct DeployInput {
-    /// The target, by slug or id.
-    pub target: String,
-    /// The branch, tag or commit; the project's default branch otherwise.
-    pub ref_name: Option<RefName>,
-    /// A remark.
-    pub note: Option<Remark>,
-    /// How to recognise the same request again.
-    pub key: Option<IdempotencyKey>,
-}
 
 /// Asks for a deployment. The same Idempotency-Key with the same request answers the same one.
 ///
@@ -54,61 +41,33 @@ pub async fn request(
     input: DeployInput,
 ) -> Result<Detail> {
     let scene = scene(ctx, actor, project, &input.target).await?;
-    let Some((target_id, target_slug)) = scene.target_id.zip(scene.target_slug) else {
-        let message = format!("the project has no target `{}`", input.target);
-        return Err(Error::invalid("target", message));
-    };
-    if scene.has_pipeline == 0 {
-        let message = "the project has no pipeline yet; write one first";
-        return Err(Error::conflict("pipeline_missing", message));
-    }
-    if scene.repository.is_none() && input.ref_name.is_some() {
-        return Err(Error::invalid("ref", "the project has no repository"));
-    }
-    let ref_name = scene.repository.is_some().then(|| {
-        let wanted = input.ref_name.as_ref().map(ToString::to_string);
-        wanted.unwrap_or(scene.default_branch)
-    });
-    let note = input.note.map(Remark::into_string);
-    let idempotency = input.key.map(|key| Idempotency {
-        request_hash: request_hash(&[
-            &target_id.to_string(),
-            ref_name.as_deref().unwrap_or_default(),
-            note.as_deref().unwrap_or_default(),
-        ]),
-        key,
-    });
-    let wanted = NewDeployment {
-        project: scene.id,
-        target: target_id,
-        policy: scene.queue_policy,
-        ref_name,
-        commit_id: None,
-        trigger: Trigger::Manual,
-        note,
-        requested_by: Some(actor.user),
-        retry_of: None,
-        idempotency,
-    };
+    let (wanted, target) = wanted(actor, &scene, input)?;
     let admitted = admit(ctx, wanted).await?;
     let project = ProjectName {
         id: scene.id,
-        slug: scene.slug,
-        name: scene.name,
+        slug: scene.slug.clone(),
+        name: scene.name.clone(),
     };
-    let target = TargetName {
-        id: target_id,
-        slug: target_slug,
-        holder_id: scene.holder_id,
-    };
+    let row = admitted.row;
     let detail = if admitted.is_new {
-        let requested_by = Requester {
-            id: actor.user,
-            name: actor.name.clone(),
+        let line = if row.status == Status::Queued {
+            push(ctx, &row).await
+        } else {
+            None
         };
-        detail_of_new(ctx, admitted.row, project, target, requested_by).await
+        Ok(Detail {
+            steps: Vec::new(),
+            queue: place_of_new(ctx, &row, line, &scene).await?,
+            row,
+            project,
+            target,
+            requested_by: Some(Requester {
+                id: actor.user,
+                name: actor.name.clone(),
+            }),
+        })
     } else {
-        detail_of(ctx, admitted.row, project, target).await
+        detail_of(ctx, row, project, target).await
     };
     fail::point("admission.before_answer");
     detail
@@ -128,19 +87,7 @@ async fn scene(ctx: &Ctx, actor: &Actor, project: &str, target: &str) -> Result<
     Ok(scene)
 }
 
-/// A hash of the parts of a request, told apart by their lengths.
-fn request_hash(parts: &[&str]) -> String {
-    use sha2::{Digest as _, Sha256};
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part.as_bytes());
-    }
-    hex::encode(hash.finalize())
-}
-
-/// Takes a checked request through the door and tells the queue. A queue that fails now does not
-/// fail the request: the row exists, and the reconciler pushes it.
+/// Takes a checked request through the door; telling the queue of it is left.
 async fn admit(ctx: &Ctx, wanted: NewDeployment) -> Result<Admitted> {
     if !ctx.health.is_healthy() {
         return Err(Error::QueueUnavailable);
@@ -151,20 +98,29 @@ async fn admit(ctx: &Ctx, wanted: NewDeployment) -> Result<Admitted> {
         forget(ctx, *entry).await;
         ctx.bus.publish(Event::Changed(entry.id)).await;
     }
-    if admitted.is_new && admitted.row.status == Status::Queued {
-        let entry = admitted.row.entry();
-        fail::point("admission.before_push");
-        if let Err(error) = ctx.queue.enqueue(entry, false).await {
+    Ok(admitted)
+}
+
+/// Tells the queue of a new deployment; answers how long its target's line is now, if the queue
+/// says so. A queue that fails now does not fail the request: the row exists, and the reconciler
+/// pushes it.
+async fn push(ctx: &Ctx, row: &Model) -> Option<u64> {
+    fail::point("admission.before_push");
+    let pushed = ctx.queue.enqueue(row.entry(), false).await;
+    fail::point("admission.after_push");
+    match pushed {
+        Ok(Enqueued::Added { line }) => Some(line),
+        Ok(Enqueued::Duplicate | Enqueued::Full) => None,
+        Err(error) => {
             ctx.health.note_failure();
             tracing::warn!(
-                deployment.id = admitted.row.id.0,
+                deployment.id = row.id.0,
                 error = %error,
                 "the queue did not take a deployment; the reconciler will push it"
             );
+            None
         }
-        fail::point("admission.after_push");
     }
-    Ok(admitted)
 }
 
 /// Takes an ended deployment out of the index; if that fails the reconciler does it.
@@ -361,8 +317,12 @@ pub async fn retry(ctx: &Ctx, actor: &Actor, id: DeploymentId) -> Result<Detail>
         requested_by: Some(actor.user),
         retry_of: Some(row.id),
         idempotency: None,
+        entry: Audited::by(actor, Action::DeploymentRetry, crate::db::now()),
     };
     let admitted = admit(ctx, wanted).await?;
+    if admitted.is_new && admitted.row.status == Status::Queued {
+        push(ctx, &admitted.row).await;
+    }
     detail_of(ctx, admitted.row, (&project).into(), (&target).into()).await
 }
 

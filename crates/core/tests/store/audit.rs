@@ -18,7 +18,11 @@ use slipway_core::{
         verify::{self, Finding},
     },
     ctx::Ctx,
-    db, deployment,
+    db,
+    deployment::{
+        self,
+        admission::{Idempotency, NewDeployment},
+    },
     error::Error,
     lock::service::{self as locks, Address, LockInput},
     project::service::{self as projects, ProjectChange, members},
@@ -35,6 +39,7 @@ use crate::rig::{Rig, Site, conflict, minutes_later, new_project};
 on_both! {
     each_change_leaves_one_entry,
     an_entry_says_who_did_it_from_where_and_what_it_was_before,
+    each_deployment_that_was_accepted_is_entered_once,
     a_change_that_is_refused_leaves_no_entry,
     a_secret_is_in_no_entry,
     an_edited_entry_is_named,
@@ -121,11 +126,55 @@ async fn each_change_leaves_one_entry(rig: Rig) {
     let expected = "project.create pipeline.update target.create user.create user.update \
                     token.create token.revoke member.set member.remove variable.set \
                     variable.delete secret.set secret.delete lock.set lock.lift \
-                    deployment.cancel deployment.cancel target.delete project.delete";
-    let mut written = actions(ctx).await;
-    written.retain(|action| action != "deployment.create");
-    assert_eq!(written.join(" "), expected);
+                    deployment.create deployment.cancel deployment.create deployment.cancel \
+                    target.delete project.delete";
+    assert_eq!(actions(ctx).await.join(" "), expected);
     assert_eq!(findings(ctx).await, Vec::<String>::new());
+}
+
+/// Whichever way it was accepted: counted or not, alone or with others, asked for once or again.
+async fn each_deployment_that_was_accepted_is_entered_once(rig: Rig) {
+    let site = rig.site("web").await;
+    let ctx = rig.limited(12).await;
+    let key = || Idempotency {
+        key: "again".parse().unwrap(),
+        request_hash: "0".to_owned(),
+    };
+    let mut requests = vec![site.wanted()];
+    requests.extend((0..20).map(|number| NewDeployment {
+        idempotency: (number < 4).then(key),
+        ..site.wanted()
+    }));
+    let first = ctx.admission.request(requests.remove(0)).await.unwrap();
+    let asked = requests
+        .into_iter()
+        .map(|wanted| ctx.admission.request(wanted));
+    let answers = futures_util::future::join_all(asked).await;
+    let refused = answers.iter().filter(|answer| answer.is_err()).count();
+    let accepted = answers.into_iter().flatten().chain([first]);
+    let mut ids: Vec<i64> = accepted.map(|accepted| accepted.row.id.0).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!((ids.len(), refused), (12, 21 - 3 - 12));
+    let entered = entries(&ctx).await;
+    let entered = entered.iter().filter(|it| it.action == "deployment.create");
+    let mut objects: Vec<i64> = entered
+        .map(|entry| {
+            assert_eq!(entry.actor, site.owner.email);
+            assert_eq!(entry.project_id, Some(site.project.id));
+            assert!(
+                entry
+                    .after
+                    .as_ref()
+                    .unwrap()
+                    .contains("\"trigger\":\"manual\"")
+            );
+            entry.object_id.unwrap()
+        })
+        .collect();
+    objects.sort_unstable();
+    assert_eq!(objects, ids);
+    assert_eq!(findings(&ctx).await, Vec::<String>::new());
 }
 
 async fn change_people(rig: &Rig, site: &Site) {

@@ -9,7 +9,7 @@ use slipway_core::{
         entity::deployment::Model,
         run::RunEnd,
         service::{DeployInput, cancel, request},
-        store::admission::{Backlog, admit},
+        store::admission::{Door, admit},
     },
     error::Result,
     project::policy::QueuePolicy,
@@ -94,10 +94,9 @@ async fn a_batch_that_holds_the_same_request_twice_makes_one_deployment(rig: Rig
             }),
             ..site.wanted()
         };
+        let door = Door::new(100, rig.ctx.audit.clone());
         let batch = [keyed("once"), keyed("once"), site.wanted(), keyed("once")];
-        let decided = admit(&rig.ctx.db, &batch, &Backlog::new(100), db::now())
-            .await
-            .unwrap();
+        let decided = admit(&rig.ctx.db, &batch, &door, db::now()).await.unwrap();
         let ids: Vec<_> = decided
             .iter()
             .map(|it| it.as_ref().ok().map(|admitted| admitted.row.id))

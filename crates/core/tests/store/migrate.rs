@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use slipway_core::{
     db::Db,
+    deployment::store::step::{Plan, RunKey, plan as plan_all},
     project,
     schema::{self, SchemaStatus},
     settings::Settings,
@@ -162,7 +163,6 @@ async fn a_value_that_does_not_fit_is_refused(rig: Rig) {
         commit_id: None,
         commit_subject: Some("ä".repeat(400)),
         commit_author: Some("b".repeat(400)),
-        pipeline: "{}".repeat(100_000),
     };
     let written = slipway_core::deployment::store::snapshot::set_snapshot(
         rig.ctx.db.writer(),
@@ -171,6 +171,16 @@ async fn a_value_that_does_not_fit_is_refused(rig: Rig) {
         snapshot,
     );
     assert!(written.await.unwrap());
+    let plan = Plan {
+        run: RunKey {
+            deployment: id,
+            fence: row.fence,
+            attempt: row.attempt,
+        },
+        pipeline: "{}".repeat(100_000),
+        steps: Vec::new(),
+    };
+    plan_all(&rig.ctx.db, &[plan]).await.unwrap();
     let row = rig.row(id).await;
     assert_eq!(row.commit_subject, Some("ä".repeat(255)));
     assert_eq!(row.commit_author, Some("b".repeat(255)));

@@ -8,15 +8,13 @@ use slipway_core::{
         admission::{Idempotency, NewDeployment},
         status::Status,
         store::{
-            admission::{Backlog, admit},
+            admission::{Door, admit},
             claim::{expired, held_by},
             open::{open_rows, still_open},
-            read::{Filter, ahead, count_open, last_success, list, waiting},
+            read::{Filter, Lines, ahead, count_open, last_success, list, waiting},
         },
-        trigger::Trigger,
     },
     id::{DeploymentId, ProjectId, UserId},
-    project::policy::QueuePolicy,
 };
 
 use crate::rig::{Rig, Site, token};
@@ -55,19 +53,12 @@ async fn fill(rig: &Rig, sites: &[Site]) {
 /// A request that nobody has sent before, though many were sent with other keys.
 fn keyed(site: &Site) -> NewDeployment {
     NewDeployment {
-        project: site.project.id,
-        target: site.target.id,
-        policy: QueuePolicy::QueueAll,
-        ref_name: None,
-        commit_id: None,
-        trigger: Trigger::Manual,
-        note: None,
         requested_by: Some(UserId(1)),
-        retry_of: None,
         idempotency: Some(Idempotency {
             key: "another".parse().unwrap(),
             request_hash: String::new(),
         }),
+        ..site.wanted()
     }
 }
 
@@ -121,7 +112,8 @@ async fn no_query_of_queue_or_lists_reads_the_whole_table() {
         "expired leases": expired(conn, DeploymentId(0), 100).await.unwrap(),
         "lease by token": held_by(conn, newest, &token()).await.unwrap(),
         "still open": still_open(conn, &[newest, DeploymentId(5)]).await.unwrap(),
-        "places": ahead(conn, &[newest]).await.unwrap(),
+        "places": ahead(conn, &[newest], Lines::Counted).await.unwrap(),
+        "place of a new one": ahead(conn, &[newest], Lines::Uncounted).await.unwrap(),
         "open of a project": count_open(conn, project, None).await.unwrap(),
         "open of a target": count_open(conn, project, Some(target)).await.unwrap(),
         "last success": last_success(conn, target, newest).await.unwrap(),
@@ -137,7 +129,7 @@ async fn no_query_of_queue_or_lists_reads_the_whole_table() {
         "failed": page(Filter { status: Some(Status::Failed), ..base() }).await,
         "running in two projects":
             page(Filter { projects: Some(two), status: Some(Status::Running), ..base() }).await,
-        "a request with a key": admit(&db, &request, &Backlog::new(1000), now()).await.unwrap(),
+        "a request with a key": admit(&db, &request, &Door::new(1000, rig.ctx.audit.clone()), now()).await.unwrap(),
     }
     let many: Vec<_> = touched.iter().filter(|(_, rows)| *rows > FEW).collect();
     assert!(many.is_empty(), "{many:?} of {touched:?}");

@@ -8,6 +8,7 @@ use sea_orm::{ConnectionTrait as _, Statement};
 use slipway_core::{
     access::{Actor, Credential, ProjectRole, SystemRole},
     account,
+    audit::entry::{Action, Entry},
     ctx::Ctx,
     db::{self, Db},
     deployment::{
@@ -73,6 +74,7 @@ impl Rig {
         let queue = Arc::new(MemoryQueue::new(slipway_queue::HARD_CAP));
         let ctx = context(db, Arc::clone(&queue), settings);
         check_keys(&ctx.db, &ctx.keys, db::now()).await.unwrap();
+        ctx.audit.prepare().await.unwrap();
         slipway_core::recovery::duties::probe_once(&ctx).await;
         assert!(ctx.health.is_healthy());
         Self {
@@ -308,6 +310,7 @@ impl Site {
             requested_by: Some(self.owner.user),
             retry_of: None,
             idempotency: None,
+            entry: Entry::by(&self.owner, Action::DeploymentCreate, db::now()),
         }
     }
 

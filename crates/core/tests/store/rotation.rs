@@ -118,9 +118,10 @@ async fn the_configured_key_is_active_in_a_new_database(rig: Rig) {
     let [key] = keys.as_slice() else {
         panic!("{keys:?}");
     };
+    // What is stored is the key of the audit trail.
     assert_eq!(
         (key.version, key.state, key.values),
-        (1, KeyState::Active, 0)
+        (1, KeyState::Active, 1)
     );
     assert_eq!(key.loaded, Loaded::Yes);
     assert!(processes.is_empty());

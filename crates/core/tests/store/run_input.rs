@@ -19,7 +19,7 @@ use slipway_core::{
     vault,
 };
 
-use crate::rig::{Rig, Site};
+use crate::rig::{PIPELINE, Rig, Site};
 
 on_both! {
     a_target_s_own_value_wins_over_its_project_s,
@@ -94,7 +94,12 @@ pub(crate) async fn fill(rig: &Rig, site: &Site) {
         host: "local".to_owned(),
     };
     let steps = vec![step];
-    plan(conn, &[Plan { run: key, steps }]).await.unwrap();
+    let plans = [Plan {
+        run: key,
+        pipeline: PIPELINE.to_owned(),
+        steps,
+    }];
+    plan(&rig.ctx.db, &plans).await.unwrap();
     let mut chunk = Chunk::new(row.id, row.fence, None, 1, 0);
     chunk.push(Source::Slipway, 0, "hello");
     assert!(append(conn, &chunk).await.unwrap());

@@ -43,10 +43,12 @@ fn key(row: &Model) -> RunKey {
 /// Plans so many steps, and answers their rows as they are stored.
 async fn plan(rig: &Rig, run: RunKey, count: usize) -> Vec<StepRow> {
     let steps = planned(count);
-    let ids = store::plan(rig.ctx.db.writer(), &[Plan { run, steps }])
-        .await
-        .unwrap()
-        .remove(0);
+    let plan = Plan {
+        run,
+        pipeline: "{}".to_owned(),
+        steps,
+    };
+    let ids = store::plan(&rig.ctx.db, &[plan]).await.unwrap().remove(0);
     let rows = rig.steps(run.deployment).await;
     let planned = rows.into_iter().filter(|row| ids.contains(&row.id));
     planned.collect()

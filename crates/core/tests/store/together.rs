@@ -223,6 +223,7 @@ async fn plans_made_together_keep_their_order(rig: Rig) {
                 fence: row.fence,
                 attempt: row.attempt,
             },
+            pipeline: format!("{{\"of\": \"{}\"}}", row.id.0.min(rows[1].id.0)),
             steps: ["one", "two", "three"]
                 .map(|name| PlannedStep {
                     phase: Phase::After,
@@ -233,8 +234,13 @@ async fn plans_made_together_keep_their_order(rig: Rig) {
         })
         .collect();
     let conn = rig.ctx.db.writer();
-    let planned = plan(conn, &plans).await.unwrap();
+    let planned = plan(&rig.ctx.db, &plans).await.unwrap();
     assert_eq!(planned.iter().map(Vec::len).collect::<Vec<_>>(), [3, 0, 3]);
+    for (row, plan) in rows.iter().zip(&plans) {
+        let followed = rig.row(row.id).await.pipeline;
+        let is_current = row.id != rows[1].id;
+        assert_eq!(followed, is_current.then(|| plan.pipeline.clone()));
+    }
     let (first, last) = (&planned[0], &planned[2]);
     begin(conn, &[first[0], last[0]], db::now()).await.unwrap();
     let exited = |code| StepEnd {
@@ -323,9 +329,8 @@ async fn what_runs_found_out_together_is_kept_apart(rig: Rig) {
     let rows = taken(&rig, &ids).await;
     let found = |text: &str| Snapshot {
         commit_id: None,
-        commit_subject: None,
+        commit_subject: Some(text.to_owned()),
         commit_author: None,
-        pipeline: text.to_owned(),
     };
     let seen = |texts: [&str; 3]| {
         let each = rows.iter().zip(texts);
@@ -337,7 +342,7 @@ async fn what_runs_found_out_together_is_kept_apart(rig: Rig) {
         let written: Vec<bool> = written.into_iter().map(Result::unwrap).collect();
         let mut stored = Vec::new();
         for id in &ids {
-            stored.push(rig.row(*id).await.pipeline.unwrap_or_default());
+            stored.push(rig.row(*id).await.commit_subject.unwrap_or_default());
         }
         (written, stored)
     };

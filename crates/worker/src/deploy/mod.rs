@@ -339,6 +339,7 @@ mod tests {
                 fence: 1,
                 attempt: 1,
             },
+            pipeline: String::new(),
             steps: Vec::new(),
         };
         let (one, other) = tokio::join!(batches.briefs.ask(errand), batches.briefs.ask(errand));

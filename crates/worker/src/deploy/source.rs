@@ -29,20 +29,11 @@ pub(super) struct Source {
     pub(super) changed: Option<Vec<String>>,
 }
 
-/// Fetches and checks out the commit, and writes down what the run is made of. A pipeline that
+/// Fetches and checks out the commit, and writes down which one it is. A pipeline that
 /// ships nothing needs no commit.
 pub(super) async fn check_out(steps: &mut Steps<'_>) -> Result<Option<Source>, Stop> {
     let (shop, assignment, scope) = (steps.shop, steps.assignment, steps.scope);
-    let pipeline =
-        serde_json::to_string(&assignment.pipeline).map_err(slipway_core::error::Error::from)?;
-    let mut snapshot = Snapshot {
-        commit_id: None,
-        commit_subject: None,
-        commit_author: None,
-        pipeline,
-    };
     if !assignment.pipeline.needs_checkout() {
-        record(shop, assignment, steps.signals, &snapshot).await?;
         return Ok(None);
     }
     let (journal, signals) = (steps.journal, steps.signals);
@@ -66,9 +57,11 @@ pub(super) async fn check_out(steps: &mut Steps<'_>) -> Result<Option<Source>, S
             journal
                 .note(&format!("Commit {} {}", checkout.commit, checkout.subject))
                 .await;
-            snapshot.commit_id = Some(checkout.commit.clone());
-            snapshot.commit_subject = Some(short(&journal.masked(&checkout.subject)));
-            snapshot.commit_author = Some(short(&journal.masked(&checkout.author_name)));
+            let snapshot = Snapshot {
+                commit_id: Some(checkout.commit.clone()),
+                commit_subject: Some(short(&journal.masked(&checkout.subject))),
+                commit_author: Some(short(&journal.masked(&checkout.author_name))),
+            };
             record(shop, assignment, signals, &snapshot).await?;
             Ok(Source {
                 changed: changed_files(steps.shop, assignment, &checkout.commit, scope).await?,

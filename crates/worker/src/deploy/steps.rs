@@ -10,6 +10,7 @@ use slipway_core::{
         step::{Phase, StepStatus},
         store::step::{Plan, PlannedStep, RunKey, StepEnd},
     },
+    error::Error,
     fail,
     id::StepId,
     pipeline::{Facts, OnFailure, Step},
@@ -63,11 +64,14 @@ impl<'a> Steps<'a> {
             fence: row.fence,
             attempt: row.attempt,
         };
-        let planned = planned(assignment);
+        let plan = Plan {
+            run,
+            pipeline: serde_json::to_string(&assignment.pipeline).map_err(Error::from)?,
+            steps: planned(assignment),
+        };
+        let count = plan.steps.len();
         fail::point("run.before_plan");
-        let count = planned.len();
-        let steps = planned;
-        let rows = shop.ctx.batches.plans.ask(Plan { run, steps }).await?;
+        let rows = shop.ctx.batches.plans.ask(plan).await?;
         fail::point("run.after_plan");
         if rows.len() != count {
             return Err(Stop::Halted);

@@ -53,7 +53,7 @@ async fn commands_whose_end_was_not_written_are_not_run_again() {
 
 #[tokio::test]
 async fn deployment_whose_end_was_not_written_is_not_run_again() {
-    assert_eq!(runs_when_lost_at("finish.before_commit").await, "a\nb\n");
+    assert_eq!(runs_when_lost_at("finish.before_bundle").await, "a\nb\n");
 }
 
 #[tokio::test]

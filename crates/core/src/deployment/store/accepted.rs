@@ -2,20 +2,26 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::{NotSet, Set},
-    ConnectionTrait, DbErr, EntityTrait as _,
+    ConnectionTrait, DbBackend, Statement, Value,
+    sea_query::{Query, SimpleExpr},
 };
 
 use super::gate::Ids;
 use crate::{
+    audit::{
+        entry::{Entry, ObjectKind},
+        trail::Trail,
+    },
+    db::Line,
     deployment::{
         admission::{Idempotency, NewDeployment},
         entity::{
-            deployment::{ActiveModel, Entity, Model},
+            deployment::{Column, Entity as Deployment, Model},
             idempotency_key as key,
         },
         status::Status,
     },
+    error::Result,
     fail,
     id::{DeploymentId, UserId},
 };
@@ -23,38 +29,83 @@ use crate::{
 /// Inserts requests with the next ids, in order, and remembers their keys.
 pub(super) async fn insert(
     tx: &impl ConnectionTrait,
+    trail: &Trail,
     requests: &[&NewDeployment],
     ids: Ids,
     now: DateTime<Utc>,
-) -> Result<(Vec<Model>, Vec<key::Model>), DbErr> {
+) -> Result<(Vec<Model>, Vec<key::Model>)> {
     if requests.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }
+    let backend = tx.get_database_backend();
+    let (rows, keys) = models(requests, ids, now);
+    fail::point("admission.before_insert");
+    tx.execute_raw(insertion(backend, &rows)).await?;
+    fail::point("admission.between_inserts");
+    if !keys.is_empty() {
+        tx.execute_raw(keys_insertion(backend, &keys)).await?;
+    }
+    trail.record_all(tx, &entries(requests, &rows)).await?;
+    Ok((rows, keys))
+}
+
+/// What these requests become with the ids that follow.
+pub(super) fn models(
+    requests: &[&NewDeployment],
+    ids: Ids,
+    now: DateTime<Utc>,
+) -> (Vec<Model>, Vec<key::Model>) {
     let numbered = (ids.before + 1..).zip(requests);
     let rows: Vec<Model> = numbered
         .map(|(id, request)| model(DeploymentId(id), request, now))
         .collect();
-    let values = rows.iter().map(active);
-    fail::point("admission.before_insert");
-    Entity::insert_many(values)
-        .exec_without_returning(tx)
-        .await?;
-    fail::point("admission.between_inserts");
-    let keys: Vec<key::Model> = requests
-        .iter()
-        .zip(&rows)
-        .filter_map(|(request, row)| Some(remember(request.idempotency.as_ref()?, row, now)))
-        .collect();
-    if !keys.is_empty() {
-        let values = keys.iter().cloned().map(|known| key::ActiveModel {
-            id: NotSet,
-            ..known.into()
+    let keys = requests.iter().zip(&rows);
+    let keys =
+        keys.filter_map(|(request, row)| Some(remember(request.idempotency.as_ref()?, row, now)));
+    let keys = keys.collect();
+    (rows, keys)
+}
+
+/// Inserts them all at the same time, with the entries that say who asked.
+pub(super) async fn insert_at_once(
+    tx: Line,
+    trail: &Trail,
+    (rows, keys): (&[Model], &[key::Model]),
+    entries: &[Entry],
+) -> Result<()> {
+    let backend = tx.get_database_backend();
+    tokio::try_join!(
+        biased;
+        async { Ok(tx.execute_raw(insertion(backend, rows)).await?) },
+        async {
+            if !keys.is_empty() {
+                tx.execute_raw(keys_insertion(backend, keys)).await?;
+            }
+            Ok(())
+        },
+        trail.record_all(&tx, entries),
+    )?;
+    Ok(())
+}
+
+/// What the audit trail says of rows that were accepted.
+pub(super) fn entries(requests: &[&NewDeployment], rows: &[Model]) -> Vec<Entry> {
+    let each = requests.iter().zip(rows);
+    let entries = each.map(|(request, row)| {
+        let after = serde_json::json!({
+            "target": row.target_id,
+            "ref": row.ref_name,
+            "trigger": row.trigger_kind,
+            "retry_of": row.retry_of,
         });
-        key::Entity::insert_many(values)
-            .exec_without_returning(tx)
-            .await?;
-    }
-    Ok((rows, keys))
+        request
+            .entry
+            .clone()
+            .on(ObjectKind::Deployment, row.id.0, &row.id.to_string())
+            .in_project(row.project_id)
+            .after(&after)
+    });
+    entries.collect()
 }
 
 /// Whose key it is; requests that nobody signed in for share one place.
@@ -95,27 +146,74 @@ fn model(id: DeploymentId, request: &NewDeployment, now: DateTime<Utc>) -> Model
     }
 }
 
-/// The columns that are not empty.
-fn active(row: &Model) -> ActiveModel {
-    let row = row.clone();
-    ActiveModel {
-        id: Set(row.id),
-        project_id: Set(row.project_id),
-        target_id: Set(row.target_id),
-        status: Set(row.status),
-        ref_name: Set(row.ref_name),
-        commit_id: Set(row.commit_id),
-        trigger_kind: Set(row.trigger_kind),
-        note: Set(row.note),
-        attempt: Set(row.attempt),
-        interruptions: Set(row.interruptions),
-        fence: Set(row.fence),
-        not_before: Set(row.not_before),
-        requested_by: Set(row.requested_by),
-        retry_of: Set(row.retry_of),
-        created_at: Set(row.created_at),
-        ..ActiveModel::default()
+/// The columns that are not empty in a new row.
+const COLUMNS: [Column; 15] = [
+    Column::Id,
+    Column::ProjectId,
+    Column::TargetId,
+    Column::Status,
+    Column::RefName,
+    Column::CommitId,
+    Column::TriggerKind,
+    Column::Note,
+    Column::Attempt,
+    Column::Interruptions,
+    Column::Fence,
+    Column::NotBefore,
+    Column::RequestedBy,
+    Column::RetryOf,
+    Column::CreatedAt,
+];
+
+/// Inserts the rows with these ids.
+fn insertion(backend: DbBackend, rows: &[Model]) -> Statement {
+    let mut insert = Query::insert();
+    insert.into_table(Deployment).columns(COLUMNS);
+    for row in rows {
+        let values: [Value; COLUMNS.len()] = [
+            row.id.into(),
+            row.project_id.into(),
+            row.target_id.into(),
+            row.status.into(),
+            row.ref_name.clone().into(),
+            row.commit_id.clone().into(),
+            row.trigger_kind.into(),
+            row.note.clone().into(),
+            row.attempt.into(),
+            row.interruptions.into(),
+            row.fence.into(),
+            row.not_before.into(),
+            row.requested_by.into(),
+            row.retry_of.into(),
+            row.created_at.into(),
+        ];
+        insert.values_panic(values.map(SimpleExpr::from));
     }
+    backend.build(&insert)
+}
+
+/// Remembers keys for the deployments with these ids.
+fn keys_insertion(backend: DbBackend, keys: &[key::Model]) -> Statement {
+    let mut insert = Query::insert();
+    insert.into_table(key::Entity).columns([
+        key::Column::ProjectId,
+        key::Column::UserId,
+        key::Column::Key,
+        key::Column::RequestHash,
+        key::Column::DeploymentId,
+        key::Column::CreatedAt,
+    ]);
+    for key in keys {
+        insert.values_panic([
+            key.project_id.into(),
+            key.user_id.into(),
+            key.key.as_str().into(),
+            key.request_hash.as_str().into(),
+            key.deployment_id.into(),
+            key.created_at.into(),
+        ]);
+    }
+    backend.build(&insert)
 }
 
 fn remember(wanted: &Idempotency, row: &Model, now: DateTime<Utc>) -> key::Model {

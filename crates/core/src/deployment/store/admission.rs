@@ -3,15 +3,16 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, QueryFilter as _, QueryOrder as _,
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QueryOrder as _,
 };
 
 use super::{
-    accepted::{asker, insert},
+    accepted::{asker, entries, insert, insert_at_once, models},
     apply::{Guard, apply},
     gate::{self, Bound, Ids},
 };
 use crate::{
+    audit::trail::Trail,
     db::{Db, Transaction, is_duplicate, is_orphan},
     deployment::{
         admission::{Admitted, NewDeployment},
@@ -26,22 +27,25 @@ use crate::{
     project::policy::QueuePolicy,
 };
 
-/// The limit, and what is known of how much of it is used.
+/// The limit, what is known of how much of it is used, and where it is written who came in.
 #[derive(Debug)]
-pub struct Backlog {
+pub struct Door {
     /// Most deployments that may wait.
     pub limit: u32,
     /// What was counted last.
     pub bound: Bound,
+    /// The audit trail.
+    pub trail: Trail,
 }
 
-impl Backlog {
+impl Door {
     /// Nothing is known yet.
     #[must_use]
-    pub fn new(limit: u32) -> Self {
+    pub fn new(limit: u32, trail: Trail) -> Self {
         Self {
             limit,
             bound: Bound::default(),
+            trail,
         }
     }
 }
@@ -49,6 +53,7 @@ impl Backlog {
 /// What one transaction knows while it works through its requests.
 struct Batch<'a, C> {
     tx: &'a C,
+    trail: &'a Trail,
     limit: u32,
     depth: u64,
     ids: Ids,
@@ -64,20 +69,20 @@ struct Batch<'a, C> {
 pub async fn admit(
     db: &Db,
     requests: &[NewDeployment],
-    backlog: &Backlog,
+    door: &Door,
     now: DateTime<Utc>,
 ) -> Result<Vec<Result<Admitted>>> {
     if requests.iter().enumerate().all(|(index, request)| {
         let earlier = requests.get(..index).unwrap_or_default();
         request.is_plain() && !earlier.iter().any(|it| it.same_key(request))
     }) {
-        match admit_plain(db, requests, backlog, now).await {
+        match admit_plain(db, requests, door, now).await {
             Ok(Some(admitted)) => return Ok(admitted.into_iter().map(Ok).collect()),
             Ok(None) => {}
             Err(error) => return Err(error),
         }
     }
-    admit_each(db, requests, backlog, now).await
+    admit_each(db, requests, door, now).await
 }
 
 /// The usual case, with as few statements as it takes: nothing to compare with what is there, and
@@ -85,30 +90,34 @@ pub async fn admit(
 async fn admit_plain(
     db: &Db,
     requests: &[NewDeployment],
-    backlog: &Backlog,
+    door: &Door,
     now: DateTime<Utc>,
 ) -> Result<Option<Vec<Admitted>>> {
-    let tx = db.begin().await?;
-    let ids = gate::lock(&tx, requests.len()).await?;
-    if !backlog.bound.admits(ids, requests.len(), backlog.limit) {
-        let waiting = backlog.bound.count(&tx, ids).await?;
-        if waiting + requests.len() as u64 > u64::from(backlog.limit) {
-            return Ok(None);
-        }
+    let count = requests.len();
+    let (tx, ids) = db
+        .begin_at_once(|tx| async move { gate::lock(&tx, count).await })
+        .await?;
+    if !door.bound.admits(ids, count, door.limit) {
+        tx.roll_back().await;
+        return Ok(None);
     }
     let wanted: Vec<&NewDeployment> = requests.iter().collect();
-    let rows = match insert(&tx, &wanted, ids, now).await {
-        Ok((rows, _)) => rows,
-        Err(error) if is_duplicate(&error) => {
+    let (rows, keys) = models(&wanted, ids, now);
+    let entries = entries(&wanted, &rows);
+    fail::point("admission.before_bundle");
+    let inserted = tx
+        .finish_with(|tx| insert_at_once(tx, &door.trail, (&rows, &keys), &entries))
+        .await;
+    fail::point("admission.after_bundle");
+    match inserted {
+        Ok(()) => Ok(Some(rows.into_iter().map(Admitted::new).collect())),
+        Err(error) if error.database().is_some_and(is_duplicate) => {
             // A key that was sent before, or rows that did not come through the gate.
-            drop(tx);
             crate::db::retried(|| gate::catch_up(db.writer())).await?;
-            return Ok(None);
+            Ok(None)
         }
-        Err(error) => return Err(target_gone(error)),
-    };
-    commit(tx).await?;
-    Ok(Some(rows.into_iter().map(Admitted::new).collect()))
+        Err(error) => Err(target_gone(error)),
+    }
 }
 
 async fn commit(tx: Transaction) -> Result<()> {
@@ -121,15 +130,16 @@ async fn commit(tx: Transaction) -> Result<()> {
 async fn admit_each(
     db: &Db,
     requests: &[NewDeployment],
-    backlog: &Backlog,
+    door: &Door,
     now: DateTime<Utc>,
 ) -> Result<Vec<Result<Admitted>>> {
     let tx = db.begin().await?;
     let ids = gate::lock(&tx, requests.len()).await?;
     let mut batch = Batch {
         tx: &tx,
-        limit: backlog.limit,
-        depth: backlog.bound.count(&tx, ids).await?,
+        trail: &door.trail,
+        limit: door.limit,
+        depth: door.bound.count(&tx, ids).await?,
         ids,
         now,
         known: known_keys(&tx, requests).await?,
@@ -314,7 +324,7 @@ impl<C: ConnectionTrait> Batch<'_, C> {
     }
 
     async fn insert(&mut self, requests: &[&NewDeployment]) -> Result<Vec<Model>> {
-        let inserted = insert(self.tx, requests, self.ids, self.now).await;
+        let inserted = insert(self.tx, self.trail, requests, self.ids, self.now).await;
         let (rows, keys) = inserted.map_err(target_gone)?;
         self.ids.before += i64::try_from(rows.len()).unwrap_or_default();
         self.known.extend(keys);
@@ -322,10 +332,11 @@ impl<C: ConnectionTrait> Batch<'_, C> {
     }
 }
 
-fn target_gone(error: DbErr) -> Error {
-    if is_orphan(&error) {
+fn target_gone(error: impl Into<Error>) -> Error {
+    let error = error.into();
+    if error.database().is_some_and(is_orphan) {
         Error::NotFound("target")
     } else {
-        error.into()
+        error
     }
 }

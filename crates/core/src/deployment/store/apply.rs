@@ -76,7 +76,9 @@ pub async fn apply(
         return Ok(false);
     }
     if row.status == Status::Running {
-        step::close(tx, &[(row.id, row.fence)], transition, now).await?;
+        step::closing(&[(row.id, row.fence)], transition, now)
+            .exec(tx)
+            .await?;
     }
     if to.is_terminal() {
         free_target(tx, row).await?;

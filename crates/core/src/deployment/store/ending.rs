@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, Value, sea_query::Expr,
+    ColumnTrait as _, DbBackend, EntityTrait as _, QueryFilter as _, QueryTrait as _, Value,
+    sea_query::Expr,
 };
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
     step,
 };
 use crate::{
-    db::{self, Db, Transaction, is_one_of, padded},
+    db::{self, Bundle, Db, Transaction, is_one_of, padded},
     deployment::{
         entity::deployment::{Column, Entity, Model},
         status::{Status, Transition, next},
@@ -34,14 +35,13 @@ pub struct Ending {
 /// the current one any more.
 pub async fn succeed_all(db: &Db, endings: Vec<Ending>) -> Vec<Result<bool>> {
     db::all_or_each(
-        db,
         (endings, 1),
-        |tx, endings| async move {
-            let all = succeed(&tx, &endings).await?;
-            if all {
-                commit(tx).await?;
-            }
-            Ok(all.then(|| vec![true; endings.len()]))
+        |endings| async move {
+            let bundle = success(db.backend(), &endings)?;
+            fail::point("finish.before_bundle");
+            let done = db.at_once(&bundle).await?;
+            fail::point("finish.after_bundle");
+            Ok(done.map(|_| vec![true; endings.len()]))
         },
         |ending| async move {
             let Ending { row, now } = &ending;
@@ -77,8 +77,8 @@ async fn commit(tx: Transaction) -> Result<()> {
     Ok(())
 }
 
-/// False when one of them was not as it was claimed; then the transaction must not be committed.
-async fn succeed(tx: &impl ConnectionTrait, endings: &[Ending]) -> Result<bool> {
+/// Does nothing when one of them is not as it was claimed.
+fn success(backend: DbBackend, endings: &[Ending]) -> Result<Bundle> {
     let to = next(Status::Running, &Transition::Succeed)
         .map_err(|illegal| db::broken(illegal.to_string()))?;
     let now = endings.iter().map(|ending| ending.now).max();
@@ -88,7 +88,7 @@ async fn succeed(tx: &impl ConnectionTrait, endings: &[Ending]) -> Result<bool> 
         .map(|ending| (ending.row.id, ending.row.fence));
     let runs: Vec<(DeploymentId, i64)> = padded(runs.collect());
     let nothing = || Expr::value(Value::String(None));
-    let updated = Entity::update_many()
+    let ended = Entity::update_many()
         .col_expr(Column::Status, Expr::value(to))
         .col_expr(Column::Reason, nothing())
         .col_expr(Column::ReasonText, nothing())
@@ -97,20 +97,16 @@ async fn succeed(tx: &impl ConnectionTrait, endings: &[Ending]) -> Result<bool> 
         .col_expr(Column::LeaseUntil, Expr::value(Value::BigInt(None)))
         .col_expr(Column::FinishedAt, Expr::value(now))
         .filter(is_one_of((Column::Id, Column::Fence), runs.clone()))
-        .filter(Column::Status.eq(Status::Running))
-        .exec(tx)
-        .await?;
-    if updated.rows_affected != endings.len() as u64 {
-        return Ok(false);
-    }
-    step::close(tx, &runs, &Transition::Succeed, now).await?;
+        .filter(Column::Status.eq(Status::Running));
+    let closed = step::closing(&runs, &Transition::Succeed, now);
     let targets = endings.iter().map(|ending| ending.row.target_id);
     let targets: Vec<TargetId> = padded(targets.collect());
-    target::Entity::update_many()
+    let freed = target::Entity::update_many()
         .col_expr(target::Column::HolderId, Expr::value(Value::BigInt(None)))
         .filter(target::Column::Id.is_in(targets))
-        .filter(target::Column::HolderId.is_in(runs.iter().map(|(id, _)| *id)))
-        .exec(tx)
-        .await?;
-    Ok(true)
+        .filter(target::Column::HolderId.is_in(runs.iter().map(|(id, _)| *id)));
+    Ok(Bundle::default()
+        .write_exactly(endings.len() as u64, ended.build(backend))
+        .write(closed.build(backend))
+        .write(freed.build(backend)))
 }

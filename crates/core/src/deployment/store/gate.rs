@@ -9,6 +9,7 @@ use sea_orm::{
 };
 
 use crate::{
+    db,
     deployment::{
         entity::deployment::{Column, Entity},
         status::Status,
@@ -29,7 +30,7 @@ pub struct Ids {
 /// When the database fails.
 pub async fn lock(tx: &impl ConnectionTrait, count: usize) -> Result<Ids> {
     let count = i64::try_from(count).unwrap_or(i64::MAX);
-    let missing = || crate::db::broken("the row of queue_gate is missing");
+    let missing = || db::broken("the row of queue_gate is missing");
     let last = if tx.get_database_backend() == DbBackend::MySql {
         // The function's value comes back with the answer, which saves a question.
         let sql = "UPDATE queue_gate SET last_id = LAST_INSERT_ID(last_id + ?) WHERE id = 1";

@@ -11,7 +11,7 @@ use sea_orm::{
 };
 
 use crate::{
-    db::{self, Db, padded},
+    db::{self, Bundle, Db, padded},
     deployment::{
         entity::log_chunk::{Column, Entity, Model},
         line::{LogLine, Source},
@@ -20,6 +20,10 @@ use crate::{
     error::Result,
     id::{DeploymentId, StepId},
 };
+
+/// Chunks that one statement stores: its text is about so long, and MySQL takes no longer one than
+/// 16 MiB unless it is told to.
+const TOGETHER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Lines that belong together: one run, one step, consecutive numbers.
 #[derive(Clone, Debug)]
@@ -96,14 +100,14 @@ impl Chunk {
 /// for a run that was replaced.
 pub async fn append_all(db: &Db, chunks: Vec<Chunk>) -> Vec<Result<bool>> {
     db::all_or_each(
-        db,
         (chunks, 2),
-        |tx, chunks| async move {
-            let all = insert(&tx, &chunks).await? == chunks.len() as u64;
-            if all {
-                tx.commit().await?;
+        |chunks| async move {
+            if chunks.iter().map(Chunk::size_bytes).sum::<usize>() > TOGETHER_BYTES_MAX {
+                return Ok(None);
             }
-            Ok(all.then(|| vec![true; chunks.len()]))
+            let stored = insertion(db.backend(), &chunks);
+            let bundle = Bundle::default().write_exactly(chunks.len() as u64, stored);
+            Ok(db.at_once(&bundle).await?.map(|_| vec![true; chunks.len()]))
         },
         |chunk| async move { append(db.writer(), &chunk).await },
     )
@@ -119,12 +123,11 @@ pub async fn append(conn: &impl ConnectionTrait, chunk: &Chunk) -> Result<bool> 
     if chunk.count == 0 {
         return Ok(true);
     }
-    Ok(insert(conn, std::slice::from_ref(chunk)).await? == 1)
+    let stored = insertion(conn.get_database_backend(), std::slice::from_ref(chunk));
+    Ok(conn.execute_raw(stored).await?.rows_affected() == 1)
 }
 
-/// Answers how many were stored.
-async fn insert(conn: &impl ConnectionTrait, chunks: &[Chunk]) -> Result<u64> {
-    let backend = conn.get_database_backend();
+fn insertion(backend: DbBackend, chunks: &[Chunk]) -> Statement {
     // Without the lock MySQL would judge by what was committed before it waited for the row.
     let lock = if backend == DbBackend::MySql {
         " LOCK IN SHARE MODE"
@@ -156,8 +159,7 @@ async fn insert(conn: &impl ConnectionTrait, chunks: &[Chunk]) -> Result<u64> {
         // No deployment has this id, so nothing is stored for it.
         values.extend(places(&nowhere, DeploymentId(0)));
     }
-    let statement = Statement::from_sql_and_values(backend, sql, values);
-    Ok(conn.execute_raw(statement).await?.rows_affected())
+    Statement::from_sql_and_values(backend, sql, values)
 }
 
 fn places(chunk: &Chunk, deployment: DeploymentId) -> [Value; 8] {

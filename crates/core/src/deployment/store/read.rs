@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, FromQueryResult,
     PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    sea_query::{Expr, Query, SelectStatement, SimpleExpr},
+    sea_query::{Expr, Order, Query, SelectStatement, SimpleExpr},
 };
 
 use crate::{
@@ -145,12 +145,24 @@ pub struct Ahead {
     pub locks: i64,
 }
 
-/// What is before each of these in its target's line; an index answers it, whatever the line's
-/// length.
+/// How long a line is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// As long as it is.
+    Counted,
+    /// Not at all, which costs the same however long it is; `queued` is 0.
+    Uncounted,
+}
+
+/// What is before each of these in its target's line.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn ahead(conn: &impl ConnectionTrait, ids: &[DeploymentId]) -> Result<Vec<Ahead>> {
+pub async fn ahead(
+    conn: &impl ConnectionTrait,
+    ids: &[DeploymentId],
+    lines: Lines,
+) -> Result<Vec<Ahead>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -160,15 +172,32 @@ pub async fn ahead(conn: &impl ConnectionTrait, ids: &[DeploymentId]) -> Result<
         line
     };
     let other = || Expr::col(("other", Column::Id));
+    let queued = match lines {
+        Lines::Counted => nested(older(Status::Queued).expr(other().count())),
+        Lines::Uncounted => Expr::value(0_i64),
+    };
+    // Not the greatest and the least of them: MySQL would read the whole line for these.
+    let last = (("other", Column::Id), Order::Desc);
+    let first = (("other", Column::Id), Order::Asc);
     let query = Query::select()
         .column(("own", Column::Id))
+        .expr_as(queued, "queued")
         .expr_as(
-            nested(older(Status::Queued).expr(other().count())),
-            "queued",
+            nested(
+                older(Status::Queued)
+                    .expr(other())
+                    .order_by(last.0, last.1)
+                    .limit(1),
+            ),
+            "before",
         )
-        .expr_as(nested(older(Status::Queued).expr(other().max())), "before")
         .expr_as(
-            nested(in_line(Status::Running).expr(other().min())),
+            nested(
+                in_line(Status::Running)
+                    .expr(other())
+                    .order_by(first.0, first.1)
+                    .limit(1),
+            ),
             "running",
         )
         .expr_as(

@@ -1,14 +1,16 @@
 //! Where somebody wants to deploy: project, role and target with one query.
 
 use sea_orm::{ConnectionTrait, FromQueryResult, sea_query};
-use sea_query::{Expr, ExprTrait as _, JoinType, Query, SelectStatement};
+use sea_query::{Expr, ExprTrait as _, JoinType, Query, SelectStatement, SimpleExpr};
 
 use crate::{
     access::ProjectRole,
     db::distinct,
+    deployment::{entity::deployment, status::Status},
     error::Result,
     field::Slug,
     id::{DeploymentId, ProjectId, TargetId, UserId},
+    lock,
     project::{
         entity::{self as project, membership},
         policy::QueuePolicy,
@@ -52,6 +54,10 @@ pub struct Scene {
     pub target_slug: Option<String>,
     /// The deployment that holds the target.
     pub holder_id: Option<DeploymentId>,
+    /// Whether it runs, or waits for its next attempt.
+    pub holder_status: Option<Status>,
+    /// How many locks there are on anything.
+    pub locks: i64,
 }
 
 /// The projects that these questions name, each with the asker's role and the target; in order.
@@ -126,6 +132,11 @@ fn query(user: UserId, project: &str, targets: &[&str]) -> Option<SelectStatemen
     let own = column("m", "project_id")
         .equals(("p", "id"))
         .and(column("m", "user_id").eq(user));
+    let held = column("h", "id").equals(("t", "holder_id"));
+    let locks = Query::select()
+        .expr(Expr::col(lock::entity::Column::Id).count())
+        .from(lock::entity::Entity)
+        .to_owned();
     let mut query = Query::select();
     for name in [
         "id",
@@ -146,6 +157,8 @@ fn query(user: UserId, project: &str, targets: &[&str]) -> Option<SelectStatemen
         .expr_as(column("t", "id"), "target_id")
         .expr_as(column("t", "slug"), "target_slug")
         .column(("t", "holder_id"))
+        .expr_as(column("h", "status"), "holder_status")
+        .expr_as(SimpleExpr::SubQuery(None, Box::new(locks.into())), "locks")
         .from_as(project::Entity, "p")
         .join_as(JoinType::LeftJoin, membership::Entity, "m", own)
         .join_as(
@@ -154,6 +167,7 @@ fn query(user: UserId, project: &str, targets: &[&str]) -> Option<SelectStatemen
             "t",
             of_project.and(wanted),
         )
+        .join_as(JoinType::LeftJoin, deployment::Entity, "h", held)
         .and_where(named);
     Some(query)
 }

@@ -1,10 +1,11 @@
-//! What deployments were made of: their commits and the pipelines that they followed.
+//! What deployments were made of: the pipelines that they follow and the commits that they found.
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, EntityTrait as _,
-    QueryFilter as _,
+    ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, DbBackend, EntityTrait as _,
+    QueryFilter as _, QueryTrait as _, Statement, sea_query::Expr,
 };
 
+use super::step::Plan;
 use crate::{
     db::{Db, is_one_of, padded},
     deployment::{
@@ -15,6 +16,27 @@ use crate::{
     id::DeploymentId,
 };
 
+/// The statements that record which pipelines some runs follow; those that follow the same share
+/// one. A run that was replaced records nothing.
+pub(super) fn followed(backend: DbBackend, plans: &[Plan]) -> Vec<Statement> {
+    let mut alike: Vec<(&str, Vec<(DeploymentId, i64)>)> = Vec::new();
+    for plan in plans {
+        let run = (plan.run.deployment, plan.run.fence);
+        match alike.iter_mut().find(|(other, _)| *other == plan.pipeline) {
+            Some((_, runs)) => runs.push(run),
+            None => alike.push((&plan.pipeline, vec![run])),
+        }
+    }
+    let recorded = alike.into_iter().map(|(pipeline, runs)| {
+        Entity::update_many()
+            .col_expr(Column::Pipeline, Expr::value(pipeline))
+            .filter(is_one_of((Column::Id, Column::Fence), padded(runs)))
+            .filter(Column::Status.eq(Status::Running))
+            .build(backend)
+    });
+    recorded.collect()
+}
+
 /// What a deployment was made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
@@ -24,8 +46,6 @@ pub struct Snapshot {
     pub commit_subject: Option<String>,
     /// Who wrote it.
     pub commit_author: Option<String>,
-    /// The pipeline as JSON.
-    pub pipeline: String,
 }
 
 /// Records what a run found out, while it is the current one; false when it was replaced.
@@ -70,7 +90,6 @@ async fn write(conn: &impl ConnectionTrait, runs: Condition, snapshot: Snapshot)
         commit_id: Set(snapshot.commit_id),
         commit_subject: Set(snapshot.commit_subject.map(fitting)),
         commit_author: Set(snapshot.commit_author.map(fitting)),
-        pipeline: Set(Some(snapshot.pipeline)),
         ..ActiveModel::default()
     };
     let updated = Entity::update_many()

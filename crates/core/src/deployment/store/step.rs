@@ -4,12 +4,14 @@ use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _, ExprTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement,
+    FromQueryResult, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
+    Statement, UpdateMany,
     sea_query::{CaseStatement, Expr},
 };
 
+use super::snapshot;
 use crate::{
-    db::{is_one_of, padded},
+    db::{Bundle, Db, is_one_of, padded},
     deployment::{
         entity::step::{ActiveModel, Column, Entity, Model},
         status::{Status, Transition},
@@ -49,6 +51,8 @@ const PLANNED_AT_ONCE: usize = 128;
 pub struct Plan {
     /// The run.
     pub run: RunKey,
+    /// The pipeline that it follows, as JSON.
+    pub pipeline: String,
     /// Its steps, in order.
     pub steps: Vec<PlannedStep>,
 }
@@ -58,7 +62,8 @@ pub struct Plan {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn plan(conn: &impl ConnectionTrait, plans: &[Plan]) -> Result<Vec<Vec<StepId>>> {
+pub async fn plan(db: &Db, plans: &[Plan]) -> Result<Vec<Vec<StepId>>> {
+    let backend = db.backend();
     let planned: Vec<(RunKey, i64, &PlannedStep)> = plans
         .iter()
         .flat_map(|plan| {
@@ -66,14 +71,42 @@ pub async fn plan(conn: &impl ConnectionTrait, plans: &[Plan]) -> Result<Vec<Vec
             placed.map(|(position, step)| (plan.run, position, step))
         })
         .collect();
-    for some in planned.chunks(PLANNED_AT_ONCE) {
-        conn.execute_raw(insertion(conn.get_database_backend(), some))
-            .await?;
+    let bundle = snapshot::followed(backend, plans)
+        .into_iter()
+        .fold(Bundle::default(), Bundle::write);
+    let bundle = planned
+        .chunks(PLANNED_AT_ONCE)
+        .map(|some| insertion(backend, some))
+        .fold(bundle, Bundle::write)
+        .read(ids(backend, plans));
+    let done = db.at_once(&bundle).await?;
+    let found = done.and_then(|mut done| done.pop()).unwrap_or_default();
+    let mut rows: Vec<Planned> = Vec::with_capacity(found.rows.len());
+    for row in &found.rows {
+        rows.push(Planned::from_query_result(row, "")?);
     }
+    let of_run = |run: RunKey| {
+        rows.iter()
+            .filter(move |row| (row.deployment_id, row.fence) == (run.deployment, run.fence))
+            .map(|row| row.id)
+            .collect()
+    };
+    Ok(plans.iter().map(|plan| of_run(plan.run)).collect())
+}
+
+#[derive(FromQueryResult)]
+struct Planned {
+    id: StepId,
+    deployment_id: DeploymentId,
+    fence: i64,
+}
+
+/// Asks for the steps of some runs, each run's in order.
+fn ids(backend: DbBackend, plans: &[Plan]) -> Statement {
     let runs = plans
         .iter()
         .map(|plan| (plan.run.deployment, plan.run.fence));
-    let rows: Vec<(StepId, DeploymentId, i64)> = Entity::find()
+    let steps = Entity::find()
         .select_only()
         .columns([Column::Id, Column::DeploymentId, Column::Fence])
         .filter(is_one_of(
@@ -81,19 +114,8 @@ pub async fn plan(conn: &impl ConnectionTrait, plans: &[Plan]) -> Result<Vec<Vec
             padded(runs.collect()),
         ))
         .order_by_asc(Column::DeploymentId)
-        .order_by_asc(Column::Position)
-        .into_tuple()
-        .all(conn)
-        .await?;
-    let of_run = |run: RunKey| {
-        rows.iter()
-            .filter(move |(_, deployment, fence)| {
-                (*deployment, *fence) == (run.deployment, run.fence)
-            })
-            .map(|(id, ..)| *id)
-            .collect()
-    };
-    Ok(plans.iter().map(|plan| of_run(plan.run)).collect())
+        .order_by_asc(Column::Position);
+    backend.build(steps.as_query())
 }
 
 /// Inserts steps, but only while their run is the current one.
@@ -198,12 +220,11 @@ pub async fn end(
 }
 
 /// Ends what runs have left open when their deployments leave `running`.
-pub(super) async fn close(
-    tx: &impl ConnectionTrait,
+pub(super) fn closing(
     runs: &[(DeploymentId, i64)],
     transition: &Transition,
     now: DateTime<Utc>,
-) -> Result<()> {
+) -> UpdateMany<Entity> {
     let running_becomes = match transition {
         Transition::Interrupt | Transition::HandBack => StepStatus::Lost,
         Transition::Cancel { .. } => StepStatus::Cancelled,
@@ -229,9 +250,6 @@ pub(super) async fn close(
             runs.to_vec(),
         ))
         .filter(Column::Status.is_in([StepStatus::Pending, StepStatus::Running]))
-        .exec(tx)
-        .await?;
-    Ok(())
 }
 
 /// Every step of every run, oldest run first.

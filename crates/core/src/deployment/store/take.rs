@@ -5,14 +5,14 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, PaginatorTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement,
+    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, ExprTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _, Statement,
     sea_query::{CaseStatement, Expr, Order, Query, SelectStatement, SimpleExpr},
 };
 
 use super::claim::{Claim, Claimant};
 use crate::{
-    db::{self, Db, now_us, padded},
+    db::{self, Bundle, Db, Done, Line, now_us, padded},
     deployment::{
         entity::deployment::{Column, Entity, Model},
         status::{Status, Transition, next},
@@ -77,7 +77,10 @@ struct Start<'a> {
 /// What was seen while the rows of the targets were held.
 struct Seen {
     slots: HashMap<TargetId, Slot>,
-    /// How many more may run everywhere.
+    locks: lock::store::Left,
+    /// How many run everywhere.
+    running: u64,
+    /// How many more may.
     room: u64,
     /// The database's clock.
     now_us: i64,
@@ -89,31 +92,50 @@ async fn take(
     candidates: &[Candidate<'_>],
     now: DateTime<Utc>,
 ) -> Result<Option<Vec<Claim>>> {
-    let tx = db.begin().await?;
-    let seen = look(&tx, candidates).await?;
-    let (refused, starting) = judge(&tx, candidates, seen).await?;
-    if !starting.is_empty() {
-        if !start(&tx, &starting, now).await? {
+    let targets = candidates.iter().map(|candidate| candidate.row.target_id);
+    let targets: Vec<TargetId> = padded(targets.collect());
+    let (mut tx, mut seen) = db.begin_at_once(|tx| look(tx, targets)).await?;
+    let limit = candidates.first().map_or(0, |it| it.by.max_running);
+    if seen.running + AT_ONCE >= u64::from(limit) {
+        let Some((again, exactly)) = tx.then(&counted(db.backend())).await? else {
+            return Err(db::broken("the second row of queue_gate is missing"));
+        };
+        tx = again;
+        seen.running = running(&exactly)?;
+        seen.room = u64::from(limit).saturating_sub(seen.running);
+    }
+    let (refused, starting) = judge(candidates, &seen);
+    if starting.is_empty() {
+        tx.roll_back().await;
+    } else {
+        fail::point("claim.before_commit");
+        let begun = tx.finish(&beginning(db.backend(), &starting, now)?).await?;
+        fail::point("claim.after_commit");
+        if begun.is_none() {
             return Ok(None);
         }
-        fail::point("claim.before_commit");
-        tx.commit().await?;
-        fail::point("claim.after_commit");
     }
     let mut started = starting.iter().map(|it| Claim::Won(it.row_after(now)));
-    let claims = refused
-        .into_iter()
-        .map(|refusal| refusal.or_else(|| started.next()).unwrap_or(Claim::Raced));
-    Ok(Some(claims.collect()))
+    let mut claims = Vec::with_capacity(candidates.len());
+    for (candidate, refusal) in candidates.iter().zip(refused) {
+        claims.push(match refusal {
+            None => started.next().unwrap_or(Claim::Raced),
+            Some(Refusal::Claim(claim)) => claim,
+            Some(Refusal::Behind(older)) => behind(db, older, candidate.row.target_id).await?,
+        });
+    }
+    Ok(Some(claims))
+}
+
+/// Why a deployment may not start.
+enum Refusal {
+    Claim(Claim),
+    /// An older one of its target goes first.
+    Behind(DeploymentId),
 }
 
 /// Why each may not start, if it may not, and those that may, in the same order.
-async fn judge<'a>(
-    tx: &impl ConnectionTrait,
-    candidates: &[Candidate<'a>],
-    seen: Seen,
-) -> Result<(Vec<Option<Claim>>, Vec<Start<'a>>)> {
-    let locks = lock::store::left(tx).await?;
+fn judge<'a>(candidates: &[Candidate<'a>], seen: &Seen) -> (Vec<Option<Refusal>>, Vec<Start<'a>>) {
     let mut refused = Vec::with_capacity(candidates.len());
     let mut starting: Vec<Start<'a>> = Vec::new();
     for Candidate { row, by } in candidates {
@@ -121,14 +143,14 @@ async fn judge<'a>(
         // The index gives one of a target at a time; two here are left of a fault.
         let is_second = starting.iter().any(|it| it.row.target_id == row.target_id);
         let refusal = match slot {
-            None => Some(Claim::Ended),
-            Some(_) if is_second => Some(Claim::Raced),
-            Some(slot) => refusal(tx, slot, row).await?,
+            None => Some(Refusal::Claim(Claim::Ended)),
+            Some(_) if is_second => Some(Refusal::Claim(Claim::Raced)),
+            Some(slot) => refusal(slot, row),
         };
-        let locked = || lock::store::longest(&locks, row.project_id, row.target_id);
-        let refusal = refusal.or_else(|| locked().map(Claim::Locked));
+        let locked = || lock::store::longest(&seen.locks, row.project_id, row.target_id);
+        let refusal = refusal.or_else(|| locked().map(Claim::Locked).map(Refusal::Claim));
         let is_full = starting.len() as u64 >= seen.room;
-        let refusal = refusal.or_else(|| is_full.then_some(Claim::Raced));
+        let refusal = refusal.or_else(|| is_full.then_some(Refusal::Claim(Claim::Raced)));
         if let (None, Some(slot)) = (&refusal, slot) {
             starting.push(Start {
                 row,
@@ -139,15 +161,13 @@ async fn judge<'a>(
         }
         refused.push(refusal);
     }
-    Ok((refused, starting))
+    (refused, starting)
 }
 
-/// Holds the rows of the targets until the transaction ends, and only then looks at their lines: so
-/// nothing that is seen here can have begun or been locked meanwhile.
-async fn look(tx: &impl ConnectionTrait, candidates: &[Candidate<'_>]) -> Result<Seen> {
-    let targets = candidates.iter().map(|candidate| candidate.row.target_id);
-    let targets: Vec<TargetId> = padded(targets.collect());
-    let held: Vec<(TargetId, i64, Option<DeploymentId>)> = target::Entity::find()
+/// Holds the rows of the targets until the transaction ends, and only then looks at their lines and
+/// at the locks: so nothing that is seen here can have begun or been locked meanwhile.
+async fn look(tx: Line, targets: Vec<TargetId>) -> Result<Seen> {
+    let held = target::Entity::find()
         .select_only()
         .columns([
             target::Column::Id,
@@ -157,17 +177,15 @@ async fn look(tx: &impl ConnectionTrait, candidates: &[Candidate<'_>]) -> Result
         .filter(target::Column::Id.is_in(targets.iter().copied()))
         .order_by_asc(target::Column::Id)
         .lock_exclusive()
-        .into_tuple()
-        .all(tx)
-        .await?;
-    type Line = (
+        .into_tuple::<(TargetId, i64, Option<DeploymentId>)>();
+    type Lined = (
         TargetId,
         Option<DeploymentId>,
         Option<DeploymentId>,
         i64,
         i64,
     );
-    let lines: Vec<Line> = target::Entity::find()
+    let lines = target::Entity::find()
         .select_only()
         .column(target::Column::Id)
         .expr_as(nested(first(Status::Queued)), "queued")
@@ -175,11 +193,14 @@ async fn look(tx: &impl ConnectionTrait, candidates: &[Candidate<'_>]) -> Result
         .expr_as(nested(count(Status::Running)), "everywhere")
         .expr_as(now_us(tx.get_database_backend()), "now_us")
         .filter(target::Column::Id.is_in(targets))
-        .into_tuple()
-        .all(tx)
-        .await?;
+        .into_tuple::<Lined>();
+    let (held, lines, locks) = tokio::try_join!(
+        biased;
+        async { Ok(held.all(&tx).await?) },
+        async { Ok(lines.all(&tx).await?) },
+        lock::store::left(&tx),
+    )?;
     let (running, now_us) = lines.first().map_or((0, 0), |line| (line.3, line.4));
-    let limit = candidates.first().map_or(0, |it| it.by.max_running);
     let slots = held.into_iter().filter_map(|(id, epoch, holder)| {
         let (_, queued, running, ..) = lines.iter().find(|(line, ..)| *line == id)?;
         let slot = Slot {
@@ -192,27 +213,27 @@ async fn look(tx: &impl ConnectionTrait, candidates: &[Candidate<'_>]) -> Result
     });
     Ok(Seen {
         slots: slots.collect(),
-        room: room(tx, u64::try_from(running).unwrap_or_default(), limit.into()).await?,
+        locks,
+        running: u64::try_from(running).unwrap_or_default(),
+        room: u64::MAX,
         now_us,
     })
 }
 
-/// How many more may run. The index counts too, but it may have lost its data a moment ago; near
-/// the limit the gate makes those that start wait for each other.
-async fn room(tx: &impl ConnectionTrait, running: u64, limit: u64) -> Result<u64> {
-    if running + AT_ONCE < limit {
-        return Ok(u64::MAX);
-    }
+/// Counts what runs everywhere. The index counts too, but it may have lost its data a moment ago;
+/// near the limit the gate makes those that start wait for each other.
+fn counted(backend: DbBackend) -> Bundle {
     let sql = "UPDATE queue_gate SET admitted = admitted + 1 WHERE id = 2";
-    let gate = Statement::from_string(tx.get_database_backend(), sql);
-    if tx.execute_raw(gate).await?.rows_affected() != 1 {
-        return Err(db::broken("the second row of queue_gate is missing"));
-    }
-    let running = Entity::find()
-        .filter(Column::Status.eq(Status::Running))
-        .count(tx)
-        .await?;
-    Ok(limit.saturating_sub(running))
+    Bundle::default()
+        .write_exactly(1, Statement::from_string(backend, sql))
+        .read(backend.build(&count(Status::Running)))
+}
+
+fn running(counted: &[Done]) -> Result<u64> {
+    let row = counted.last().and_then(|done| done.rows.first());
+    let row = row.ok_or_else(|| db::broken("the database counts nothing"))?;
+    let running: i64 = row.try_get_by_index(0)?;
+    Ok(u64::try_from(running).unwrap_or_default())
 }
 
 /// The first of the target's line in a state; an index answers it however long the line is.
@@ -242,40 +263,40 @@ fn nested(query: SelectStatement) -> SimpleExpr {
 }
 
 /// Why this deployment may not run next on its target, if it may not.
-async fn refusal(tx: &impl ConnectionTrait, slot: &Slot, row: &Model) -> Result<Option<Claim>> {
+fn refusal(slot: &Slot, row: &Model) -> Option<Refusal> {
     let ahead = [slot.queued, slot.running];
-    let older = ahead.into_iter().flatten().filter(|id| *id < row.id).min();
-    if let Some(id) = older {
-        let trigger: Option<Trigger> = Entity::find_by_id(id)
-            .select_only()
-            .column(Column::TriggerKind)
-            .into_tuple()
-            .one(tx)
-            .await?;
-        let older = trigger.map(|trigger| Entry {
-            id,
-            target: row.target_id,
-            priority: trigger.into(),
-        });
-        return Ok(Some(older.map_or(Claim::Raced, Claim::Behind)));
+    if let Some(older) = ahead.into_iter().flatten().filter(|id| *id < row.id).min() {
+        return Some(Refusal::Behind(older));
     }
     // A newer holder that waits for its next attempt steps back: an older one may have been
     // approved meanwhile.
     let is_taken = slot.running.is_some() || slot.holder.is_some_and(|holder| holder < row.id);
-    Ok(is_taken.then_some(Claim::Raced))
+    is_taken.then_some(Refusal::Claim(Claim::Raced))
 }
 
-/// Takes the slots and writes that these run. False when one of the rows is not as it was read.
-async fn start(
-    tx: &impl ConnectionTrait,
-    starting: &[Start<'_>],
-    now: DateTime<Utc>,
-) -> Result<bool> {
+/// The older deployment as the index has to know it; asked for once nothing is held any more.
+async fn behind(db: &Db, id: DeploymentId, target: TargetId) -> Result<Claim> {
+    let trigger: Option<Trigger> = Entity::find_by_id(id)
+        .select_only()
+        .column(Column::TriggerKind)
+        .into_tuple()
+        .one(db.reader())
+        .await?;
+    let older = trigger.map(|trigger| Entry {
+        id,
+        target,
+        priority: trigger.into(),
+    });
+    Ok(older.map_or(Claim::Raced, Claim::Behind))
+}
+
+/// Takes the slots and writes that these run; nothing when one of the rows is not as it was read.
+fn beginning(backend: DbBackend, starting: &[Start<'_>], now: DateTime<Utc>) -> Result<Bundle> {
     let Some(Start {
         by, lease_until, ..
     }) = starting.first()
     else {
-        return Ok(true);
+        return Ok(Bundle::default());
     };
     let to = next(Status::Queued, &Transition::Start)
         .map_err(|illegal| db::broken(illegal.to_string()))?;
@@ -293,16 +314,14 @@ async fn start(
             Expr::value(it.row.id),
         )
     });
-    target::Entity::update_many()
+    let taken = target::Entity::update_many()
         .col_expr(
             target::Column::Epoch,
             Expr::col(target::Column::Epoch).add(1),
         )
         .col_expr(target::Column::HolderId, holder.into())
-        .filter(target::Column::Id.is_in(rows().map(|it| it.row.target_id)))
-        .exec(tx)
-        .await?;
-    let updated = Entity::update_many()
+        .filter(target::Column::Id.is_in(rows().map(|it| it.row.target_id)));
+    let begun = Entity::update_many()
         .col_expr(Column::Status, Expr::value(to))
         .col_expr(Column::Attempt, Expr::col(Column::Attempt).add(1))
         .col_expr(Column::Fence, by_id(|it| it.fence.into()))
@@ -316,10 +335,10 @@ async fn start(
         .filter(Column::Id.is_in(rows().map(|it| it.row.id)))
         .filter(Column::Status.eq(Status::Queued))
         .filter(Column::CancelRequestedAt.is_null())
-        .filter(Expr::col(Column::NotBefore).lte(now_us(tx.get_database_backend())))
-        .exec(tx)
-        .await?;
-    Ok(updated.rows_affected == starting.len() as u64)
+        .filter(Expr::col(Column::NotBefore).lte(now_us(backend)));
+    Ok(Bundle::default()
+        .write(taken.build(backend))
+        .write_exactly(starting.len() as u64, begun.build(backend)))
 }
 
 impl Start<'_> {

@@ -85,7 +85,8 @@ impl Index {
             return Enqueued::Full;
         }
         self.add(entry);
-        Enqueued::Added
+        let line = self.pending.get(&entry.target).map_or(0, BTreeSet::len);
+        Enqueued::Added { line: line as u64 }
     }
 
     pub(super) fn claim(

@@ -17,12 +17,12 @@ impl Ground {
     pub(super) async fn abort_at(&mut self, point: &str, case: Case) {
         self.start_api();
         match case {
-            Case::Request => self.request(point).await,
+            Case::Request | Case::LaterRequest => self.request(point, case).await,
             Case::CancelQueued => self.cancel_queued(point).await,
             Case::CancelRunning => self.cancel_running(point).await,
             Case::Run(ends) => self.run(point, ends).await,
             Case::LongRun => self.long_run(point).await,
-            Case::Failure => self.failure(point).await,
+            Case::Failure(attempt) => self.failure(point, attempt).await,
             Case::HandBack => self.hand_back(point).await,
             Case::TakesEnded => self.takes_ended(point).await,
             Case::TakesRunning => self.takes_running(point).await,
@@ -44,10 +44,17 @@ impl Ground {
         Api::serving(program)
     }
 
-    async fn request(&mut self, point: &str) {
+    async fn request(&mut self, point: &str, case: Case) {
         self.start_worker();
         let mut api = self.armed_api(point);
         let client = self.client.at(&api.address);
+        if case == Case::LaterRequest {
+            let first = client
+                .request_deployment_once(PROJECT, "plain", &format!("{point}.first"))
+                .await;
+            let first = first.expect(202).json();
+            self.judge(point, &first, 1, 1).await;
+        }
         let answer = client.try_deployment_once(PROJECT, "plain", point).await;
         assert!(answer.is_none(), "{point}: {answer:?}");
         Self::expect_abort(&mut api.program, point);
@@ -119,13 +126,13 @@ impl Ground {
         self.judge(point, &deployment, 1, 1).await;
     }
 
-    async fn failure(&mut self, point: &str) {
+    async fn failure(&mut self, point: &str, attempt: i64) {
         self.stop_worker();
         let mut worker = self.start_armed(WORKER, point);
         let deployment = self.deploy("fail").await;
         Self::expect_abort(&mut worker, point);
         self.start_worker();
-        self.judge(point, &deployment, 2, 1).await;
+        self.judge(point, &deployment, attempt, 1).await;
     }
 
     async fn hand_back(&mut self, point: &str) {

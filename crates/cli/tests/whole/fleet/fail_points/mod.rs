@@ -20,8 +20,9 @@ const GROUNDS: usize = 4;
 /// What brings a process to a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Case {
-    /// An API process accepts a request.
+    /// An API process accepts a request: its first one, or one for which it need not count.
     Request,
+    LaterRequest,
     /// An API process cancels what waits, or what runs.
     CancelQueued,
     CancelRunning,
@@ -30,8 +31,9 @@ enum Case {
     Run(usize),
     /// A worker keeps a deployment that takes its time.
     LongRun,
-    /// A worker's deployment fails and is to be tried again.
-    Failure,
+    /// A worker's deployment fails and is to be tried again. The number is the attempt that works:
+    /// the first one, if the failure was never written down.
+    Failure(i64),
     /// A worker is told twice to stop.
     HandBack,
     /// A worker takes an entry although its deployment has ended, runs, or has to wait.
@@ -59,8 +61,10 @@ fn case(point: &str) -> Case {
         "claim.before_hold" => Case::TakesRunning,
         "claim.before_put_off" => Case::TakesDelayed,
         "claim.before_push_older" | "claim.before_step_back" => Case::TakesNewer,
-        "run.before_step_ends" | "run.after_step_ended" | "finish.before_commit" => Case::Run(2),
-        "finish.before_delay" => Case::Failure,
+        "admission.before_bundle" | "admission.after_bundle" => Case::LaterRequest,
+        "run.before_step_ends" | "run.after_step_ended" | "finish.before_bundle" => Case::Run(2),
+        "finish.before_commit" => Case::Failure(1),
+        "finish.after_commit" | "finish.before_delay" => Case::Failure(2),
         "finish.before_return" => Case::HandBack,
         "reconciler.before_push" => Case::NotPushed,
         "reconciler.before_delay" => Case::NotDelayed,
