@@ -268,6 +268,56 @@ async fn one_account_is_slowed_down_from_however_many_addresses() {
     assert_eq!(signed_in.status, 200, "{}", signed_in.body);
 }
 
+/// Kilobytes of this process that are in memory, the server included.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_sign_ins_at_once_take_little_memory() {
+    let app = TestApp::spawn_with(|settings| {
+        settings.server.trusted_proxies = vec!["127.0.0.1".to_owned()];
+    })
+    .await;
+    let client = app.anonymous();
+    login(
+        &client,
+        "a@example.com",
+        "wrong horse battery",
+        "203.0.113.1",
+    )
+    .await;
+    let before = resident();
+    let attempts = (0..200).map(|number| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            let (email, from) = (
+                format!("u{number}@example.com"),
+                format!("203.0.113.{number}"),
+            );
+            login(&client, &email, "wrong horse battery", &from)
+                .await
+                .status
+        })
+    });
+    let attempts: Vec<_> = attempts.collect();
+    let mut most = before;
+    for attempt in attempts {
+        let status = attempt.await.unwrap();
+        assert!(matches!(status, 401 | 429), "{status}");
+        most = most.max(resident());
+    }
+    let grown = most.saturating_sub(before) / 1024;
+    println!("200 sign-ins at once: {grown} MiB more");
+    // Two at once need 19 MiB each; all two hundred would need 3,800.
+    assert!(grown < 128, "{grown} MiB");
+}
+
 /// A live stream of a deployment; answers when it ends.
 async fn follow(client: &Client, id: i64) -> reqwest::Response {
     let path = format!("/api/v1/deployments/{id}/events");
