@@ -54,7 +54,7 @@ pub async fn attempt(ctx: &Ctx, email_key: &str, from: &str, now: DateTime<Utc>)
 async fn count(ctx: &Ctx, email_key: &str, from: &str, now: DateTime<Utc>) -> Result<()> {
     let account = hash(email_key);
     let tx = ctx.db.begin().await?;
-    let known = throttles::find_locked(&tx, &account).await?;
+    let known = throttles::find_locked(&tx, &account, now).await?;
     let known = known.filter(|row| row.updated_at + REMEMBERED > now);
     if let Some(row) = &known
         && row.blocked_until > now

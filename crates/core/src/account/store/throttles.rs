@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _,
-    QuerySelect as _, sea_query::OnConflict,
+    ActiveValue::Set,
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, QueryFilter as _, QuerySelect as _,
+    sea_query::{Expr, OnConflict},
 };
 
 use crate::{
@@ -11,11 +12,30 @@ use crate::{
     error::Result,
 };
 
-/// What is known of an account, held until the transaction ends.
+/// What is known of an account, held until the transaction ends. A row is made first, because one
+/// that does not exist holds nobody up.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find_locked(tx: &impl ConnectionTrait, account: &str) -> Result<Option<Model>> {
+pub async fn find_locked(
+    tx: &impl ConnectionTrait,
+    account: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<Model>> {
+    let row = ActiveModel {
+        account_hash: Set(account.to_owned()),
+        failures: Set(0),
+        blocked_until: Set(now),
+        updated_at: Set(now),
+        ..ActiveModel::default()
+    };
+    let same = OnConflict::column(Column::AccountHash)
+        .value(Column::Failures, Expr::col((Entity, Column::Failures)))
+        .to_owned();
+    Entity::insert(row)
+        .on_conflict(same)
+        .exec_without_returning(tx)
+        .await?;
     Ok(Entity::find()
         .filter(Column::AccountHash.eq(account))
         .lock_exclusive()
