@@ -80,10 +80,11 @@ pub fn build(state: State, listener: TcpListener) -> anyhow::Result<Server> {
     Ok(server)
 }
 
+/// Requests that come together share trips to the database, so more threads make more of them; the
+/// database and the workers need processors too.
 fn workers() -> usize {
-    std::thread::available_parallelism()
-        .map_or(2, usize::from)
-        .clamp(2, 8)
+    let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    (processors / 2).clamp(1, 8)
 }
 
 /// The description of every route, gathered from the handlers.

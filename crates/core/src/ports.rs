@@ -88,8 +88,8 @@ pub struct Entry {
 pub enum Enqueued {
     /// It waits for a worker now.
     Added {
-        /// How many of its target's line the index knows, itself included.
-        line: u64,
+        /// Its place in its target's line as the index knows it; 1 is the next one.
+        place: u64,
     },
     /// It was in the index already, and stays where it is.
     Duplicate,

@@ -92,8 +92,11 @@ impl Db {
         let Some(server) = &self.server else {
             return self.clone();
         };
-        let share = server.max_connections / u32::try_from(threads).unwrap_or(u32::MAX);
-        let pool = pool_options(Ord::max(share, 2)).connect_lazy_with(server.options.clone());
+        let share = server.max_connections / 2 / u32::try_from(threads).unwrap_or(u32::MAX);
+        if share < 2 {
+            return self.clone();
+        }
+        let pool = pool_options(share).connect_lazy_with(server.options.clone());
         Self {
             server: Some(Arc::clone(server)),
             ..Self::over(Connection::Pool(DatabaseConnection::from(pool)))

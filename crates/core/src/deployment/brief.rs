@@ -52,6 +52,7 @@ pub async fn find(db: &Db, errands: &[Errand]) -> Result<Vec<Option<Brief>>> {
     let (projects, targets, variables, secrets, lines) = db
         .ask_at_once(|conn| async move {
             tokio::try_join!(
+                biased;
                 project::store::find_many(&conn, &ids),
                 target::store::find_many(&conn, &places),
                 variable::store::for_targets(&conn, &ids, &places),

@@ -6,7 +6,7 @@ use chrono::Utc;
 
 use super::{
     entity::{deployment::Model, step},
-    queue_place::{QueuePlace, Situation, place, place_behind},
+    queue_place::{QueuePlace, Situation, WaitingFor, place, place_behind},
     status::Status,
     store::{self, read::Lines, scene::Scene},
 };
@@ -158,29 +158,32 @@ pub(super) async fn details(ctx: &Ctx, rows: Vec<Model>) -> Result<Vec<Detail>> 
     Ok(details)
 }
 
-/// The place of a row that was added just now to a line that the index says is so long. Counting a
-/// long line would cost more than all the rest of a request.
+/// The place of a row that was added just now, which the index has given this place. Counting a long
+/// line would cost more than all the rest of a request.
 pub(super) async fn place_of_new(
     ctx: &Ctx,
     row: &Model,
-    line: Option<u64>,
+    given: Option<u64>,
     scene: &Scene,
 ) -> Result<Option<QueuePlace>> {
-    let Some(line) = line.filter(|_| row.status == Status::Queued) else {
+    let Some(given) = given.filter(|_| row.status == Status::Queued) else {
         return queue_of(ctx, row).await;
     };
     let holder = scene.holder_id.zip(scene.holder_status);
     if scene.locks == 0
-        && let Some(place) = place_behind(line, holder)
+        && let Some(place) = place_behind(given, holder)
     {
         return Ok(Some(place));
     }
     let seen = ctx.batches.arrivals.ask(row.id).await?;
-    let seen = place(row, &seen);
-    Ok(seen.map(|place| QueuePlace {
-        position: line,
-        ..place
-    }))
+    match place(row, &seen) {
+        // The one before was taken from the index a moment ago, or is not in it yet.
+        Some(place) if place.waiting_for == WaitingFor::OlderDeployment => queue_of(ctx, row).await,
+        place => Ok(place.map(|place| QueuePlace {
+            position: given,
+            ..place
+        })),
+    }
 }
 
 async fn queue_of(ctx: &Ctx, row: &Model) -> Result<Option<QueuePlace>> {

@@ -107,28 +107,25 @@ fn back_off(not_before: i64) -> String {
 
 /// The place of a deployment that was added to its target's line just now.
 ///
-/// It follows from how long the line is and what held the target a moment before. Nothing when it is
-/// the next one of a free target, which waits for something else.
+/// It follows from the place that the index gave it and what held the target a moment before.
+/// Nothing when these do not tell.
 #[must_use]
-pub fn place_behind(line: u64, holder: Option<(DeploymentId, Status)>) -> Option<QueuePlace> {
-    let (position, waiting_for, waiting_text) = match holder {
+pub fn place_behind(place: u64, holder: Option<(DeploymentId, Status)>) -> Option<QueuePlace> {
+    let (waiting_for, waiting_text) = match holder {
         Some((id, Status::Running)) => {
             let text = format!("Deployment {id} of the same target is running");
-            (line, WaitingFor::RunningDeployment, text)
+            (WaitingFor::RunningDeployment, text)
         }
-        // One that waits for its next attempt goes first, and is not in the line meanwhile.
-        Some((id, Status::Queued)) => {
-            let text = format!("Deployment {id} of the same target goes first");
-            (line + 1, WaitingFor::OlderDeployment, text)
-        }
-        _ if line > 1 => {
+        // One that waits for its next attempt goes first, and is in the line only once it is due.
+        Some((_, Status::Queued)) => return None,
+        _ if place > 1 => {
             let text = "An older deployment of the same target goes first".to_owned();
-            (line, WaitingFor::OlderDeployment, text)
+            (WaitingFor::OlderDeployment, text)
         }
         _ => return None,
     };
     Some(QueuePlace {
-        position,
+        position: place,
         waiting_for,
         waiting_text,
     })
@@ -205,7 +202,8 @@ mod tests {
         let (running, older) = (WaitingFor::RunningDeployment, WaitingFor::OlderDeployment);
         assert_eq!(held(1, Status::Running), Some((1, running)));
         assert_eq!(held(3, Status::Running), Some((3, running)));
-        assert_eq!(held(1, Status::Queued), Some((2, older)));
+        assert_eq!(held(1, Status::Queued), None);
+        assert_eq!(held(2, Status::Queued), None);
         assert_eq!(held(1, Status::Succeeded), None);
         assert_eq!(held(2, Status::Succeeded), Some((2, older)));
         assert_eq!(place_behind(1, None), None);

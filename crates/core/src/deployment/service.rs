@@ -50,14 +50,14 @@ pub async fn request(
     };
     let row = admitted.row;
     let detail = if admitted.is_new {
-        let line = if row.status == Status::Queued {
+        let given = if row.status == Status::Queued {
             push(ctx, &row).await
         } else {
             None
         };
         Ok(Detail {
             steps: Vec::new(),
-            queue: place_of_new(ctx, &row, line, &scene).await?,
+            queue: place_of_new(ctx, &row, given, &scene).await?,
             row,
             project,
             target,
@@ -101,15 +101,15 @@ async fn admit(ctx: &Ctx, wanted: NewDeployment) -> Result<Admitted> {
     Ok(admitted)
 }
 
-/// Tells the queue of a new deployment; answers how long its target's line is now, if the queue
-/// says so. A queue that fails now does not fail the request: the row exists, and the reconciler
+/// Tells the queue of a new deployment; answers its place in its target's line, if the queue says
+/// so. A queue that fails now does not fail the request: the row exists, and the reconciler
 /// pushes it.
 async fn push(ctx: &Ctx, row: &Model) -> Option<u64> {
     fail::point("admission.before_push");
     let pushed = ctx.queue.enqueue(row.entry(), false).await;
     fail::point("admission.after_push");
     match pushed {
-        Ok(Enqueued::Added { line }) => Some(line),
+        Ok(Enqueued::Added { place }) => Some(place),
         Ok(Enqueued::Duplicate | Enqueued::Full) => None,
         Err(error) => {
             ctx.health.note_failure();

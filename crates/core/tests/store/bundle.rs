@@ -205,6 +205,16 @@ async fn a_transaction_goes_on_where_its_first_bundle_ended(rig: Rig) {
     let more = |id: i64| Bundle::default().write_exactly(1, insert(&rig, id));
     let never = Bundle::default().write_exactly(9, insert(&rig, 8));
     begin(1).await.roll_back().await;
+    let nothing = rig.ctx.db.begin_at_once(|_tx| async { Ok(()) });
+    let (opened, ()) = nothing.await.unwrap();
+    opened
+        .then(&more(1))
+        .await
+        .unwrap()
+        .unwrap()
+        .0
+        .roll_back()
+        .await;
     assert!(begin(2).await.finish(&never).await.unwrap().is_none());
     assert!(begin(3).await.then(&never).await.unwrap().is_none());
     drop(begin(4).await);
@@ -214,6 +224,18 @@ async fn a_transaction_goes_on_where_its_first_bundle_ended(rig: Rig) {
     assert_eq!(done.len(), 1);
     opened.finish(&more(9)).await.unwrap().unwrap();
     assert_eq!(ids(&rig).await, [6, 7, 9]);
+    begin(10)
+        .await
+        .finish_with(|_tx| async { Ok(()) })
+        .await
+        .unwrap();
+    let (twelve, again) = (insert(&rig, 12), insert(&rig, 12));
+    let broken = begin(11).await.finish_with(|tx| async move {
+        tokio::try_join!(biased; tx.execute_raw(twelve), tx.execute_raw(again))?;
+        Ok(())
+    });
+    broken.await.unwrap_err();
+    assert_eq!(ids(&rig).await, [6, 7, 9, 10]);
 }
 
 async fn a_bundle_broken_off_leaves_nothing_behind(rig: Rig) {

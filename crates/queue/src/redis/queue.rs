@@ -162,7 +162,7 @@ impl JobQueue for RedisQueue {
         let reply = self.runner.run(&self.scripts.enqueue, args).await?;
         match reply.outcome() {
             "OK" => Ok(Enqueued::Added {
-                line: reply.number(0)?.unsigned_abs(),
+                place: reply.number(0)?.unsigned_abs(),
             }),
             "DUPLICATE" => Ok(Enqueued::Duplicate),
             "FULL" => Ok(Enqueued::Full),

@@ -42,7 +42,7 @@ on_both! {
         targets_take_turns,
         many_claimers_share_the_work_without_overlap,
         an_entry_is_added_only_once,
-        an_added_entry_is_told_how_long_its_line_is,
+        an_added_entry_is_told_its_place_in_the_line,
         a_full_index_takes_an_entry_only_by_force,
         a_finished_entry_can_be_added_again,
         a_waiting_entry_can_be_taken_out_by_the_database,

@@ -86,35 +86,49 @@ where
             Poll::Pending => Poll::Ready(None),
         });
         if let Some(done) = done.await {
+            // Nothing may have been asked that the beginning or the end could have left with.
+            if done.is_ok() && !is_over && before.or(after).is_some() {
+                send(own, Vec::new(), (before, after)).await?;
+            }
             return done;
         }
-        let asked = waiting.take();
-        let mut text = Text::default();
         if is_over {
             return Err(broken("a statement came after the end of its transaction"));
         }
-        before
-            .take()
-            .into_iter()
-            .for_each(|sql| text.add(sql, false));
-        asked.iter().for_each(|asked| text.add(&asked.sql, true));
-        after.into_iter().for_each(|sql| text.add(sql, false));
+        send(own, waiting.take(), (before.take(), after)).await?;
         is_over = after.is_some();
-        let (answers, error) = own.ask(text).await;
-        let mut answers = answers.into_iter();
-        let mut error = error.map(failed);
-        for Asked { answer, .. } in asked {
-            let skipped = || DbErr::Custom("a statement before this one failed".to_owned());
-            let outcome = match answers.next() {
-                Some(answered) => Ok(answered),
-                None => Err(error.take().unwrap_or_else(skipped)),
-            };
-            let _gone = answer.send(outcome);
-        }
-        // What nobody asked for failed: the end of the transaction.
-        if let Some(error) = error {
-            return Err(error.into());
-        }
+    }
+}
+
+/// Sends what was asked, with what belongs around it, and hands out the answers. An error is
+/// everybody's whose statement was not carried out for it.
+async fn send(
+    own: &mut Own,
+    asked: Vec<Asked>,
+    (before, after): (Option<&'static str>, Option<&'static str>),
+) -> Result<()> {
+    let mut text = Text::default();
+    before.into_iter().for_each(|sql| text.add(sql, false));
+    asked.iter().for_each(|asked| text.add(&asked.sql, true));
+    after.into_iter().for_each(|sql| text.add(sql, false));
+    let (answers, error) = own.ask(text).await;
+    let error = error.map(failed);
+    let mut answers = answers.into_iter();
+    let mut is_told = false;
+    for Asked { answer, .. } in asked {
+        let failure = || {
+            error
+                .clone()
+                .unwrap_or_else(|| DbErr::Custom("no answer came".to_owned()))
+        };
+        let outcome = answers.next().ok_or_else(failure);
+        is_told |= outcome.is_err();
+        let _gone = answer.send(outcome);
+    }
+    match error {
+        // What nobody asked for failed: the beginning or the end of the transaction.
+        Some(error) if !is_told => Err(error.into()),
+        _ => Ok(()),
     }
 }
 

@@ -11,7 +11,7 @@ use sea_orm::{
 
 use super::snapshot;
 use crate::{
-    db::{Bundle, Db, is_one_of, padded},
+    db::{Bundle, Db, is_one_of, padded, retried},
     deployment::{
         entity::step::{ActiveModel, Column, Entity, Model},
         status::{Status, Transition},
@@ -79,7 +79,7 @@ pub async fn plan(db: &Db, plans: &[Plan]) -> Result<Vec<Vec<StepId>>> {
         .map(|some| insertion(backend, some))
         .fold(bundle, Bundle::write)
         .read(ids(backend, plans));
-    let done = db.at_once(&bundle).await?;
+    let done = retried(|| db.at_once(&bundle)).await?;
     let found = done.and_then(|mut done| done.pop()).unwrap_or_default();
     let mut rows: Vec<Planned> = Vec::with_capacity(found.rows.len());
     for row in &found.rows {

@@ -85,8 +85,11 @@ impl Index {
             return Enqueued::Full;
         }
         self.add(entry);
-        let line = self.pending.get(&entry.target).map_or(0, BTreeSet::len);
-        Enqueued::Added { line: line as u64 }
+        let line = self.pending.get(&entry.target);
+        let place = line.map_or(1, |line| line.range(..=entry.id).count());
+        Enqueued::Added {
+            place: place as u64,
+        }
     }
 
     pub(super) fn claim(

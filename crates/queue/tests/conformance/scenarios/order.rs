@@ -75,23 +75,23 @@ pub(crate) async fn an_entry_is_added_only_once(rig: Rig) {
     assert_eq!(rig.claim().await, Claimed::Empty(None));
 }
 
-pub(crate) async fn an_added_entry_is_told_how_long_its_line_is(rig: Rig) {
-    let mut lines = Vec::new();
-    for (id, target) in [(1, 1), (2, 1), (3, 2), (4, 1)] {
-        lines.push(rig.queue.enqueue(entry(id, target), false).await.unwrap());
+pub(crate) async fn an_added_entry_is_told_its_place_in_the_line(rig: Rig) {
+    let mut places = Vec::new();
+    for (id, target) in [(1, 1), (2, 1), (3, 2), (9, 1), (4, 1)] {
+        places.push(rig.queue.enqueue(entry(id, target), false).await.unwrap());
     }
-    let line = |line| Enqueued::Added { line };
-    assert_eq!(lines, [line(1), line(2), line(1), line(3)]);
+    let place = |place| Enqueued::Added { place };
+    assert_eq!(places, [place(1), place(2), place(1), place(3), place(3)]);
     rig.claim_this(entry(1, 1)).await;
-    let after = rig.queue.enqueue(entry(5, 1), false).await.unwrap();
-    assert_eq!(after, line(3), "what runs is not in the line");
+    let after = rig.queue.enqueue(entry(10, 1), false).await.unwrap();
+    assert_eq!(after, place(4), "what runs is not in the line");
 }
 
 pub(crate) async fn a_full_index_takes_an_entry_only_by_force(rig: Rig) {
     let cap = i64::try_from(CAP).unwrap();
     for id in 1..=cap {
         let added = rig.queue.enqueue(entry(id, id), false).await.unwrap();
-        assert_eq!(added, Enqueued::Added { line: 1 });
+        assert_eq!(added, Enqueued::Added { place: 1 });
     }
     let next = entry(cap + 1, 1);
     assert_eq!(
@@ -101,7 +101,7 @@ pub(crate) async fn a_full_index_takes_an_entry_only_by_force(rig: Rig) {
     assert_eq!(rig.places(&[next]).await, [Place::Absent]);
     assert_eq!(
         rig.queue.enqueue(next, true).await.unwrap(),
-        Enqueued::Added { line: 2 }
+        Enqueued::Added { place: 2 }
     );
     assert_eq!(rig.queue.depth().await.unwrap(), CAP as u64 + 1);
 }
