@@ -55,7 +55,12 @@ impl Client {
         });
         Self {
             // A proxy of the machine's has no business between a test and loopback.
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            // A connection that the server is about to give up, after five seconds, is not used.
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .pool_idle_timeout(Duration::from_secs(2))
+                .build()
+                .unwrap(),
             address: address.to_owned(),
             cookie: String::new(),
         }
