@@ -157,7 +157,19 @@ async fn scenario(ctx: &Ctx, client: Client, folder: &Path, slipway: impl Fn() -
     let retired = slipway().args(["keys", "retire", "1"]).run();
     assert!(retired.status.success(), "{retired:?}");
     assert_eq!(written.len(), count);
-    assert_eq!(kept(ctx).await, written);
+    let mut kept = kept(ctx).await;
+    // Every project has one more while `deploy/canary.sh` runs.
+    kept.retain(|name, _| name != "CANARY");
+    // Not compared as they are: a failure would print them.
+    let differing: Vec<&String> = written
+        .iter()
+        .filter(|(name, value)| kept.get(*name) != Some(value))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(
+        differing.is_empty() && kept.len() == written.len(),
+        "{differing:?}"
+    );
 }
 
 async fn activated(slipway: &impl Fn() -> Program, version: i32) {
