@@ -7,15 +7,13 @@ use sea_orm::{
 
 use super::own::Text;
 
-/// `ER_SUBQUERY_NO_1_ROW`, the error of [`if_changed`].
+/// `ER_SUBQUERY_NO_1_ROW`, the error of [`expectation`].
 const UNMET: u16 = 1242;
 
-/// An expression for MySQL that undoes the bundle unless the statement before it changed exactly so
-/// many rows.
-///
-/// It fails then, with an error of its own kind, and nothing of what follows is carried out.
-fn if_changed(rows: u64, value: &str) -> String {
-    format!("IF(ROW_COUNT() = {rows}, {value}, (SELECT 1 UNION ALL SELECT 2))")
+/// A statement for MySQL that fails, with an error of its own kind, unless the one before it changed
+/// exactly so many rows: then nothing of what follows is carried out.
+fn expectation(rows: u64) -> String {
+    format!("SELECT IF(ROW_COUNT() = {rows}, 1, (SELECT 1 UNION ALL SELECT 2))")
 }
 
 /// Statements that are sent together.
@@ -43,8 +41,6 @@ pub struct Done {
     pub rows: Vec<QueryResult>,
     /// How many rows were changed.
     pub changed: u64,
-    /// What `LAST_INSERT_ID` was set to, on MySQL.
-    pub last_insert_id: u64,
 }
 
 impl Bundle {
@@ -78,7 +74,7 @@ impl Bundle {
         for Part { statement, answers } in &self.0 {
             text.add(&literal(statement), true);
             if let Answers::Exactly(rows) = answers {
-                text.add(&format!("SELECT {}", if_changed(*rows, "1")), false);
+                text.add(&expectation(*rows), false);
             }
         }
         after.iter().for_each(|sql| text.add(sql, false));

@@ -14,7 +14,7 @@ use sqlx::MySqlPool;
 
 pub use bundle::{Bundle, Done};
 pub use line::Line;
-use own::{Own, failed};
+use own::{Own, Text, failed};
 
 use super::{Db, Transaction, broken, connection::Connection};
 use crate::error::Result;
@@ -38,14 +38,10 @@ impl Db {
     pub async fn at_once(&self, bundle: &Bundle) -> Result<Option<Vec<Done>>> {
         if let Some(pool) = mysql(&self.writer) {
             let own = Own::acquire(pool).await?;
-            return whole(own, bundle, &["BEGIN"], &["COMMIT"]).await;
+            return whole(own, bundle.text(&["BEGIN"], &["COMMIT"])).await;
         }
         let tx = self.begin().await?;
-        let done = bundle.one_by_one(&tx).await?;
-        if done.is_some() {
-            tx.commit().await?;
-        }
-        Ok(done)
+        Opened(Inner::Transaction(tx)).finish(bundle).await
     }
 
     /// Asks for what `ask` needs: what it asks at the same time leaves with one trip. Each statement
@@ -99,17 +95,10 @@ impl Opened {
     /// When the database fails; then everything is undone.
     pub async fn then(self, bundle: &Bundle) -> Result<Option<(Self, Vec<Done>)>> {
         match self.0 {
-            Inner::Own(mut own) => match own.send(bundle.text(&[], &[])).await {
-                Ok(done) => Ok(Some((Self(Inner::Own(own)), done))),
-                Err(error) => {
-                    own.roll_back().await;
-                    if bundle::is_unmet(&error) {
-                        Ok(None)
-                    } else {
-                        Err(failed(error).into())
-                    }
-                }
-            },
+            Inner::Own(own) => {
+                let sent = sent(own, bundle.text(&[], &[])).await?;
+                Ok(sent.map(|(own, done)| (Self(Inner::Own(own)), done)))
+            }
             Inner::Transaction(tx) => {
                 let done = bundle.one_by_one(&tx).await?;
                 Ok(done.map(|done| (Self(Inner::Transaction(tx)), done)))
@@ -124,7 +113,7 @@ impl Opened {
     /// When the database fails. If the connection was lost nobody knows whether it was carried out.
     pub async fn finish(self, bundle: &Bundle) -> Result<Option<Vec<Done>>> {
         match self.0 {
-            Inner::Own(own) => whole(own, bundle, &[], &["COMMIT"]).await,
+            Inner::Own(own) => whole(own, bundle.text(&[], &["COMMIT"])).await,
             Inner::Transaction(tx) => {
                 let done = bundle.one_by_one(&tx).await?;
                 if done.is_some() {
@@ -173,18 +162,19 @@ impl Opened {
     }
 }
 
-/// What is in the bundle and around it, up to the end of its transaction.
-async fn whole(
-    mut own: Own,
-    bundle: &Bundle,
-    before: &[&str],
-    after: &[&str],
-) -> Result<Option<Vec<Done>>> {
-    match own.send(bundle.text(before, after)).await {
-        Ok(done) => {
-            own.give_back();
-            Ok(Some(done))
-        }
+/// Carries out statements up to the end of their transaction.
+async fn whole(own: Own, text: Text) -> Result<Option<Vec<Done>>> {
+    let sent = sent(own, text).await?;
+    Ok(sent.map(|(mut own, done)| {
+        own.give_back();
+        done
+    }))
+}
+
+/// Carries out statements; nothing, and everything undone, when an expectation was not met.
+async fn sent(mut own: Own, text: Text) -> Result<Option<(Own, Vec<Done>)>> {
+    match own.send(text).await {
+        Ok(done) => Ok(Some((own, done))),
         Err(error) => {
             own.roll_back().await;
             if bundle::is_unmet(&error) {

@@ -79,7 +79,6 @@ impl Own {
         let done = answers.into_iter().map(|(rows, end)| Done {
             rows,
             changed: end.rows_affected(),
-            last_insert_id: end.last_insert_id(),
         });
         error.map_or_else(|| Ok(done.collect()), Err)
     }
