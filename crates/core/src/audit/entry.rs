@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     access::{Actor, Credential},
-    id::{ProjectId, UserId},
+    id::{ProjectId, TargetId, UserId},
     word::words,
 };
 
@@ -235,6 +235,20 @@ impl Entry {
     pub fn in_project(mut self, project: ProjectId) -> Self {
         self.project = Some(project);
         self
+    }
+
+    /// Something of a project or of one of its targets that has a name and a value. The value is left
+    /// out: people put secrets into variables by mistake, and the trail is kept for long.
+    #[must_use]
+    pub fn on_value(
+        self,
+        kind: ObjectKind,
+        (project, target): (ProjectId, Option<TargetId>),
+        name: &str,
+    ) -> Self {
+        self.on(kind, None, name)
+            .in_project(project)
+            .after(&serde_json::json!({ "target_id": target }))
     }
 
     /// How the thing was before. It must not hold a secret.

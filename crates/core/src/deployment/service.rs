@@ -131,7 +131,10 @@ async fn forget(ctx: &Ctx, entry: Entry) {
 }
 
 /// A deployment that the actor may do this with.
-async fn open(
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Forbidden`].
+pub(crate) async fn open(
     ctx: &Ctx,
     actor: &Actor,
     id: DeploymentId,

@@ -92,7 +92,8 @@ pub async fn put(
     let place = place(ctx, actor, project, target, Permission::ConfigureProject).await?;
     check_value(&input.value).map_err(|message| Error::invalid("value", message))?;
     let name = input.name.as_str();
-    let entry = entry(actor, Action::VariableSet, place, name, now);
+    let entry =
+        Entry::by(actor, Action::VariableSet, now).on_value(ObjectKind::Variable, place, name);
     crate::db::retried(|| async {
         let tx = ctx.db.begin().await?;
         store::put(&tx, place, name, &input.value, now).await?;
@@ -101,20 +102,6 @@ pub async fn put(
         Ok(())
     })
     .await
-}
-
-/// Names only: people put secrets into variables by mistake, and the trail is kept for long.
-fn entry(
-    actor: &Actor,
-    action: Action,
-    place: (ProjectId, Option<TargetId>),
-    name: &str,
-    now: DateTime<Utc>,
-) -> Entry {
-    Entry::by(actor, action, now)
-        .on(ObjectKind::Variable, None, name)
-        .in_project(place.0)
-        .after(&serde_json::json!({ "target_id": place.1 }))
 }
 
 /// Deletes a variable.
@@ -133,12 +120,11 @@ pub async fn delete(
     let Ok(name) = name.parse::<VariableName>() else {
         return Err(missing());
     };
-    let entry = entry(
-        actor,
-        Action::VariableDelete,
+    let now = crate::db::now();
+    let entry = Entry::by(actor, Action::VariableDelete, now).on_value(
+        ObjectKind::Variable,
         place,
         name.as_str(),
-        crate::db::now(),
     );
     let tx = ctx.db.begin().await?;
     if !store::delete(&tx, place, &name).await? {

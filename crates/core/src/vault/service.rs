@@ -19,7 +19,8 @@ use crate::{
     ctx::Ctx,
     db::is_duplicate,
     deployment::{
-        entity::deployment,
+        self,
+        entity::deployment::Model,
         reason::{Code, Reason},
     },
     error::{Error, Result},
@@ -82,7 +83,7 @@ pub async fn put(
     }
     variable::service::check_value(value).map_err(|message| Error::invalid("value", message))?;
     let (name, value) = (input.name.as_str(), value.as_bytes());
-    let entry = entry(actor, Action::SecretSet, place, name, now);
+    let entry = Entry::by(actor, Action::SecretSet, now).on_value(ObjectKind::Secret, place, name);
     loop {
         let written = crate::db::retried(|| write(ctx, (place, name), value, &entry));
         let written = written.await?;
@@ -150,10 +151,7 @@ pub async fn versions(
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn used(ctx: &Ctx, actor: &Actor, id: DeploymentId) -> Result<Vec<usage::entity::Model>> {
-    let id = crate::deployment::service::get(ctx, actor, id)
-        .await?
-        .row
-        .id;
+    deployment::service::open(ctx, actor, id, Permission::ViewProject).await?;
     usage::store::of_deployment(ctx.db.reader(), id).await
 }
 
@@ -182,26 +180,14 @@ pub async fn destroy(
     let value = value.ok_or(Error::NotFound("version of the secret"))?;
     if sealed::store::destroy(&tx, value.id, now).await? {
         let state = serde_json::json!({ "target_id": place.1, "version": version });
-        let entry = entry(actor, Action::SecretDestroy, place, name, now)
+        let entry = Entry::by(actor, Action::SecretDestroy, now)
             .on(ObjectKind::Secret, row.id.0, name)
+            .in_project(place.0)
             .after(&state);
         ctx.audit.record(&tx, &entry).await?;
     }
     tx.commit().await?;
     Ok(())
-}
-
-fn entry(
-    actor: &Actor,
-    action: Action,
-    place: (ProjectId, Option<TargetId>),
-    name: &str,
-    now: DateTime<Utc>,
-) -> Entry {
-    Entry::by(actor, action, now)
-        .on(ObjectKind::Secret, None, name)
-        .in_project(place.0)
-        .after(&serde_json::json!({ "target_id": place.1 }))
 }
 
 fn sealed_at(place: (ProjectId, Option<TargetId>), id: SecretId, name: &str) -> Place<'_> {
@@ -231,12 +217,11 @@ pub async fn delete(
     let Ok(name) = name.parse::<VariableName>() else {
         return Err(missing());
     };
-    let entry = entry(
-        actor,
-        Action::SecretDelete,
+    let now = crate::db::now();
+    let entry = Entry::by(actor, Action::SecretDelete, now).on_value(
+        ObjectKind::Secret,
         place,
         name.as_str(),
-        crate::db::now(),
     );
     let tx = ctx.db.begin().await?;
     let row = store::find_locked(&tx, place, name.as_str()).await?;
@@ -256,7 +241,7 @@ pub async fn delete(
 /// another one has, which is nothing that the deployment can help.
 pub(crate) async fn reveal_for_run(
     ctx: &Ctx,
-    run: &deployment::Model,
+    run: &Model,
     rows: &[Stored],
     pipeline: &Pipeline,
 ) -> Result<std::result::Result<BTreeMap<String, SecretValue>, Reason>> {
