@@ -16,6 +16,7 @@ pub mod gather;
 pub mod health;
 pub mod id;
 pub mod lock;
+pub mod notify;
 pub mod pipeline;
 pub mod ports;
 pub mod process;
