@@ -8,7 +8,8 @@ use std::fmt::Display;
 use url::Url;
 
 use super::{
-    Database, Dialect, Logging, Queue, Redis, Security, Server, Settings,
+    Database, Dialect, Logging, Notifications, Queue, Redis, Security, Server, Settings,
+    destination::Destination,
     network::Network,
     problem::{Problem, SettingsError},
 };
@@ -44,6 +45,7 @@ impl Settings {
         security(&self.security, &mut found);
         queue(&self.queue, &mut found);
         logging(&self.logging, &mut found);
+        notifications(&self.notifications, &mut found);
         let kept = self.audit.retention_days;
         found.within("audit.retention_days", kept, 0, 36_500);
         found.filled("worker.dir", &self.worker.dir.to_string_lossy());
@@ -175,6 +177,14 @@ fn queue(queue: &Queue, found: &mut Findings) {
 fn logging(logging: &Logging, found: &mut Findings) {
     if let Err(error) = telemetry::filter(&logging.level) {
         found.refuse("logging.level", error);
+    }
+}
+
+fn notifications(notifications: &Notifications, found: &mut Findings) {
+    for (index, entry) in notifications.allow.iter().enumerate() {
+        if let Err(why) = Destination::parse(entry) {
+            found.refuse(&format!("notifications.allow[{index}]"), why);
+        }
     }
 }
 

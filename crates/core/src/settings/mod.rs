@@ -5,6 +5,7 @@
 
 mod check;
 mod convert;
+pub mod destination;
 mod expand;
 mod layer;
 pub mod load;
@@ -42,6 +43,8 @@ pub struct Settings {
     pub worker: Worker,
     /// Where commits may come from.
     pub repositories: Repositories,
+    /// Messages to people and other systems.
+    pub notifications: Notifications,
 }
 
 /// The HTTP server.
@@ -259,6 +262,16 @@ pub struct Worker {
 pub struct Repositories {
     /// Folders below which a local path is accepted as a repository; none by default.
     pub local_paths: Vec<PathBuf>,
+}
+
+/// Messages to people and other systems.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Notifications {
+    /// Where they may go besides the public internet: networks, and hosts with a port.
+    pub allow: Vec<String>,
+    /// PEM file of an authority that is trusted besides the system's.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// A setting that is one of a few words, with a message that lists them.

@@ -37,6 +37,12 @@ impl Network {
         })
     }
 
+    /// Whether it is one address and no more.
+    #[must_use]
+    pub fn is_one_address(&self) -> bool {
+        self.bits == 128
+    }
+
     /// Whether this address is in it. `::ffff:192.0.2.1` is 192.0.2.1.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

@@ -1,5 +1,7 @@
 //! Which crate may know what: the dependency rule of the architecture.
 
+use toml::{Table, Value};
+
 use crate::{
     manifests::{dependencies, manifests},
     source::Source,
@@ -8,6 +10,22 @@ use crate::{
 
 /// Packages that core's manifest may not name, by prefix.
 const BANNED_IN_CORE: [&str; 4] = ["actix", "fred", "reqwest", "lettre"];
+
+/// Which of our crates each of them may name among its normal dependencies.
+const BELOW: [(&str, &[&str]); 9] = [
+    ("migration", &[]),
+    ("crates/redact", &[]),
+    ("crates/core", &["migration", "redact"]),
+    ("crates/queue", &["core"]),
+    ("crates/notify", &["core", "redact"]),
+    ("crates/api", &["core", "queue", "notify"]),
+    ("crates/worker", &["core", "queue", "notify", "redact"]),
+    (
+        "crates/cli",
+        &["api", "core", "migration", "notify", "queue", "worker"],
+    ),
+    ("crates/testkit", &[]),
+];
 
 /// Token patterns with the only folders that may hold them, and why.
 const PLACES: [(&[&str], &[&str], &str); 4] = [
@@ -48,6 +66,23 @@ fn manifest_findings(tree: &Tree) -> Vec<String> {
     findings
 }
 
+fn order_findings(tree: &Tree) -> Vec<String> {
+    let mut findings = Vec::new();
+    for (path, manifest) in manifests(tree) {
+        let folder = path.trim_end_matches("/Cargo.toml");
+        let Some((_, below)) = BELOW.iter().find(|(name, _)| *name == folder) else {
+            findings.push(format!("{path}: has no place in the dependency rule"));
+            continue;
+        };
+        let named = manifest.get("dependencies").and_then(Value::as_table);
+        let named = named.into_iter().flat_map(Table::keys);
+        let ours = named.filter_map(|name| name.strip_prefix("slipway-"));
+        let wrong = ours.filter(|name| !below.contains(name));
+        findings.extend(wrong.map(|name| format!("{path}: must not depend on slipway-{name}")));
+    }
+    findings
+}
+
 fn source_findings(tree: &Tree) -> Vec<String> {
     let mut findings = Vec::new();
     for file in tree.ending(".rs") {
@@ -72,6 +107,7 @@ fn source_findings(tree: &Tree) -> Vec<String> {
 #[test]
 fn manifests_keep_to_the_dependency_rule() {
     assert_none(&manifest_findings(&Tree::repository()));
+    assert_none(&order_findings(&Tree::repository()));
 }
 
 #[test]
@@ -84,6 +120,24 @@ fn core_that_names_a_web_framework_is_found() {
     let manifest = "[dependencies]\nactix-web.workspace = true\n[dev-dependencies]\nfred = \"1\"\n";
     let found = manifest_findings(&Tree::of(&[("crates/core/Cargo.toml", manifest)]));
     assert_eq!(found.len(), 2, "{found:?}");
+}
+
+#[test]
+fn dependency_that_goes_the_wrong_way_is_found() {
+    let manifest = "[dependencies]\nslipway-queue.workspace = true\n\
+                    [dev-dependencies]\nslipway-api.workspace = true\n";
+    let tree = Tree::of(&[
+        ("crates/notify/Cargo.toml", manifest),
+        ("crates/new/Cargo.toml", manifest),
+        ("crates/worker/Cargo.toml", manifest),
+    ]);
+    assert_eq!(
+        order_findings(&tree),
+        [
+            "crates/notify/Cargo.toml: must not depend on slipway-queue",
+            "crates/new/Cargo.toml: has no place in the dependency rule",
+        ]
+    );
 }
 
 #[test]
