@@ -11,7 +11,8 @@ use slipway_core::{
     deployment::{
         entity::deployment::Model,
         reason::{Code, Reason},
-        run::{self, Next, RunEnd},
+        run::{self, Ended, Next, RunEnd},
+        store::ending::Last,
     },
     fail,
     ports::{Authority, Entry, Event, LeaseToken, Received},
@@ -21,7 +22,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    deploy::{Ended, Workshop, persist},
+    deploy::{Workshop, persist},
     lease::{Keeper, Lease, Signals},
     taking::Then,
 };
@@ -211,6 +212,7 @@ impl<W: Work> Runner<W> {
                 Some(Ended {
                     end: RunEnd::Failed(reason),
                     retry,
+                    last: Last::default(),
                 })
             }
         };
@@ -229,8 +231,7 @@ impl<W: Work> Runner<W> {
     /// Writes how a run ended, trying as long as the lease is ours, and tells the index.
     async fn finish(&self, job: &Job, ended: Ended) {
         let ctx = self.ctx();
-        let Ended { end, retry } = ended;
-        let finish = || run::finish(ctx, &job.row, end.clone(), &retry, db::now());
+        let finish = || run::finish(ctx, &job.row, &ended, db::now());
         let next = match persist(ctx.settings.queue.lease(), &job.lease.signals.lost, finish).await
         {
             Ok(next) => next,
@@ -241,7 +242,7 @@ impl<W: Work> Runner<W> {
                 return;
             }
         };
-        tracing::info!(deployment.id = job.row.id.0, ?end, ?next, "a run ended");
+        tracing::info!(deployment.id = job.row.id.0, end = ?ended.end, ?next, "a run ended");
         let lease = Authority::Lease(job.token.clone());
         let told = match next {
             Next::Ended => {

@@ -162,12 +162,14 @@ impl Run {
                 phase: *phase,
                 name: (*name).to_owned(),
                 host: "local".to_owned(),
+                begins: None,
             })
             .collect();
         let plan = Plan {
             run,
             pipeline: "{}".to_owned(),
             steps,
+            greeting: None,
         };
         let planned = store::step::plan(&self.ctx.db, &[plan]).await;
         let ids = planned.unwrap().remove(0);

@@ -12,8 +12,8 @@ use super::{
     reason::{Code, Reason},
     status::{Status, Transition},
     store::{
-        self, Guard,
-        ending::{self, Ending},
+        self,
+        ending::{self, Ending, Last},
     },
 };
 use crate::{
@@ -119,6 +119,17 @@ pub enum RunEnd {
     HandedBack,
 }
 
+/// A run that is over, and what follows from it.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// How it ended.
+    pub end: RunEnd,
+    /// How often its deployment is tried.
+    pub retry: RetryPolicy,
+    /// What is written down together with its end.
+    pub last: Last,
+}
+
 /// What is next for a deployment whose run has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -153,25 +164,19 @@ pub fn decide(end: RunEnd, attempt: i64, retry: &RetryPolicy) -> (Transition, Ne
 ///
 /// # Errors
 /// When the database fails; the lease then runs out and the reaper decides.
-pub async fn finish(
-    ctx: &Ctx,
-    row: &Model,
-    end: RunEnd,
-    retry: &RetryPolicy,
-    now: DateTime<Utc>,
-) -> Result<Next> {
-    let (mut transition, next) = decide(end, row.attempt, retry);
+pub async fn finish(ctx: &Ctx, row: &Model, ended: &Ended, now: DateTime<Utc>) -> Result<Next> {
+    let Ended { end, retry, last } = ended;
+    let (mut transition, next) = decide(end.clone(), row.attempt, retry);
     if let Transition::Cancel { by } = &mut transition {
         let current = store::read::find(ctx.db.writer(), row.id).await?;
         *by = current.and_then(|row| row.cancel_requested_by);
     }
     let left = if transition == Transition::Succeed {
-        let row = row.clone();
-        let written = ctx.batches.endings.ask(Ending { row, now }).await?;
+        let (row, last) = (row.clone(), last.clone());
+        let written = ctx.batches.endings.ask(Ending { row, last, now }).await?;
         written.then_some(Status::Succeeded)
     } else {
-        let guard = || Guard::Fence(row.fence);
-        crate::db::retried(|| ending::leave_one(&ctx.db, row, guard(), &transition, now)).await?
+        crate::db::retried(|| ending::leave_one(&ctx.db, (row, last), &transition, now)).await?
     };
     ctx.bus.publish(Event::Changed(row.id)).await;
     Ok(match left {

@@ -179,6 +179,7 @@ async fn a_value_that_does_not_fit_is_refused(rig: Rig) {
         },
         pipeline: "{}".repeat(100_000),
         steps: Vec::new(),
+        greeting: None,
     };
     plan_all(&rig.ctx.db, &[plan]).await.unwrap();
     let row = rig.row(id).await;

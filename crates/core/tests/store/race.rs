@@ -13,11 +13,12 @@ use slipway_core::{
     deployment::{
         entity::deployment::Model,
         reason::{Code, Reason},
-        run::{RunEnd, finish},
+        run::{Ended, RunEnd, finish},
         service::{cancel, request},
         status::Status,
         store::{
             claim::{Claim, Claimant, claim},
+            ending::Last,
             open::{OpenRow, open_rows},
         },
     },
@@ -176,5 +177,7 @@ async fn run_once(ctx: &Ctx, id: DeploymentId, runs: &Runs, turn: u64) {
         attempts: 3,
         delays_ms: vec![0],
     };
-    finish(ctx, &row, end, &retry, db::now()).await.unwrap();
+    let last = Last::default();
+    let ended = Ended { end, retry, last };
+    finish(ctx, &row, &ended, db::now()).await.unwrap();
 }

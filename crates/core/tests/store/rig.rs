@@ -15,8 +15,12 @@ use slipway_core::{
         self,
         admission::NewDeployment,
         entity::{deployment::Model, step},
+        run::Ended,
         service::DeployInput,
-        store::claim::{Claim, Claimant, claim},
+        store::{
+            claim::{Claim, Claimant, claim},
+            ending::Last,
+        },
         trigger::Trigger,
     },
     error::{Error, Result},
@@ -253,7 +257,13 @@ impl Rig {
             attempts: 3,
             delays_ms: vec![delay_ms],
         };
-        deployment::run::finish(&self.ctx, row, end, &retry, db::now())
+        let last = Last::default();
+        self.end(row, Ended { end, retry, last }).await
+    }
+
+    /// Writes the end of a run.
+    pub(crate) async fn end(&self, row: &Model, ended: Ended) -> deployment::run::Next {
+        deployment::run::finish(&self.ctx, row, &ended, db::now())
             .await
             .unwrap()
     }

@@ -92,12 +92,14 @@ pub(crate) async fn fill(rig: &Rig, site: &Site) {
         phase: Phase::After,
         name: "restart".to_owned(),
         host: "local".to_owned(),
+        begins: None,
     };
     let steps = vec![step];
     let plans = [Plan {
         run: key,
         pipeline: PIPELINE.to_owned(),
         steps,
+        greeting: None,
     }];
     plan(&rig.ctx.db, &plans).await.unwrap();
     let mut chunk = Chunk::new(row.id, row.fence, None, 1, 0);

@@ -4,11 +4,18 @@ use slipway_core::{
     db,
     deployment::{
         entity::{deployment::Model, step::Model as StepRow},
+        line::Source,
         reason::{Code, Reason},
-        run::RunEnd,
+        run::{Ended, Next, RunEnd},
         step::{Phase, StepStatus},
-        store::step::{self as store, Plan, PlannedStep, RunKey, StepEnd, begin, end, list_many},
+        store::{
+            ending::{Ending, Last, succeed_all},
+            log::{Chunk, read_after},
+            step::{self as store, Plan, PlannedStep, RunKey, StepEnd, begin, end, list_many},
+        },
     },
+    id::DeploymentId,
+    project::policy::RetryPolicy,
     recovery::reaper,
 };
 
@@ -21,6 +28,10 @@ on_both! {
     a_lost_run_s_steps_are_lost,
     a_closed_step_is_not_opened_again,
     steps_of_earlier_runs_stay,
+    a_run_that_begins_at_once_says_so_in_its_plan,
+    the_last_step_and_the_last_lines_are_written_with_the_end,
+    runs_that_end_together_keep_what_each_of_them_said_last,
+    a_run_that_was_replaced_says_nothing_at_its_end,
 }
 
 fn planned(count: usize) -> Vec<PlannedStep> {
@@ -28,6 +39,7 @@ fn planned(count: usize) -> Vec<PlannedStep> {
         phase: Phase::Build,
         name: format!("step-{number}"),
         host: "local".to_owned(),
+        begins: None,
     };
     (0..count).map(step).collect()
 }
@@ -47,6 +59,7 @@ async fn plan(rig: &Rig, run: RunKey, count: usize) -> Vec<StepRow> {
         run,
         pipeline: "{}".to_owned(),
         steps,
+        greeting: None,
     };
     let ids = store::plan(&rig.ctx.db, &[plan]).await.unwrap().remove(0);
     let rows = rig.steps(run.deployment).await;
@@ -188,4 +201,137 @@ async fn steps_of_earlier_runs_stay(rig: Rig) {
         .map(|step| step.fence)
         .collect();
     assert_eq!(fences, [1, 1, 1, 2, 2, 2]);
+}
+
+fn said(row: &Model, first: i64, text: &str) -> Chunk {
+    let mut chunk = Chunk::new(row.id, row.fence, None, first, 1);
+    chunk.push(Source::Slipway, 1, text);
+    chunk
+}
+
+async fn log_of(rig: &Rig, id: DeploymentId) -> Vec<String> {
+    let lines = read_after(rig.ctx.db.reader(), id, 0, 100).await.unwrap();
+    lines.into_iter().map(|line| line.text).collect()
+}
+
+async fn a_run_that_begins_at_once_says_so_in_its_plan(rig: Rig) {
+    let site = rig.site("web").await;
+    rig.deploy(&site).await;
+    let row = rig.claim_next().await;
+    let mut steps = planned(2);
+    let now = db::now();
+    steps[0].begins = Some(now);
+    let plan = |row: &Model| Plan {
+        run: key(row),
+        pipeline: "{}".to_owned(),
+        steps: steps.clone(),
+        greeting: Some(said(row, 1, "hello")),
+    };
+    store::plan(&rig.ctx.db, &[plan(&row)]).await.unwrap();
+    let found = rig.steps(row.id).await;
+    let seen: Vec<_> = found
+        .iter()
+        .map(|step| (step.status, step.started_at))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (StepStatus::Running, Some(now)),
+            (StepStatus::Pending, None)
+        ]
+    );
+    assert_eq!(log_of(&rig, row.id).await, ["hello"]);
+    rig.finish(&row, RunEnd::HandedBack).await;
+    store::plan(&rig.ctx.db, &[plan(&row)]).await.unwrap();
+    assert_eq!(rig.steps(row.id).await.len(), 2);
+    assert_eq!(log_of(&rig, row.id).await, ["hello"]);
+}
+
+/// A run with two steps of which the first one is under way, and what it says last.
+async fn nearly_done(rig: &Rig, row: &Model) -> Last {
+    let steps = plan(rig, key(row), 2).await;
+    begin(rig.ctx.db.writer(), &[steps[0].id], db::now())
+        .await
+        .unwrap();
+    let end = StepEnd {
+        status: StepStatus::Succeeded,
+        exit_code: Some(0),
+        signal: None,
+    };
+    Last {
+        step: Some((steps[0].id, end, db::now())),
+        output: Some(said(row, 1, &format!("bye from {}", row.id))),
+    }
+}
+
+fn ended(end: RunEnd, last: Last) -> Ended {
+    let retry = RetryPolicy {
+        attempts: 3,
+        delays_ms: vec![1],
+    };
+    Ended { end, retry, last }
+}
+
+async fn the_last_step_and_the_last_lines_are_written_with_the_end(rig: Rig) {
+    let failed = Reason::new(Code::StepFailed, "exit code 1");
+    for (number, end) in [
+        RunEnd::Succeeded,
+        RunEnd::Failed(failed),
+        RunEnd::HandedBack,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let site = rig.site(&format!("web-{number}")).await;
+        let id = rig.deploy(&site).await;
+        let row = rig.claim(id).await;
+        let last = nearly_done(&rig, &row).await;
+        rig.end(&row, ended(end, last)).await;
+        let expected = [StepStatus::Succeeded, StepStatus::Skipped];
+        assert_eq!(statuses(&rig, &row).await, expected);
+        assert_eq!(rig.steps(id).await[0].exit_code, Some(0));
+        assert_eq!(log_of(&rig, id).await, [format!("bye from {id}")]);
+    }
+}
+
+async fn runs_that_end_together_keep_what_each_of_them_said_last(rig: Rig) {
+    let mut rows = Vec::new();
+    for number in 0..3 {
+        let site = rig.site(&format!("web-{number}")).await;
+        let id = rig.deploy(&site).await;
+        rows.push(rig.claim(id).await);
+    }
+    let mut endings = Vec::new();
+    for row in &rows {
+        endings.push(Ending {
+            row: row.clone(),
+            last: nearly_done(&rig, row).await,
+            now: db::now(),
+        });
+    }
+    let written = succeed_all(&rig.ctx.db, endings).await;
+    assert!(written.into_iter().all(|written| written.unwrap()));
+    for row in &rows {
+        let expected = [StepStatus::Succeeded, StepStatus::Skipped];
+        assert_eq!(statuses(&rig, row).await, expected);
+        let bye = format!("bye from {}", row.id);
+        assert_eq!(log_of(&rig, row.id).await, [bye]);
+    }
+}
+
+async fn a_run_that_was_replaced_says_nothing_at_its_end(rig: Rig) {
+    let site = rig.site("web").await;
+    let id = rig.deploy(&site).await;
+    let old = rig.claim(id).await;
+    let last = nearly_done(&rig, &old).await;
+    rig.finish(&old, RunEnd::HandedBack).await;
+    let new = rig.claim(id).await;
+    for end in [RunEnd::Succeeded, RunEnd::HandedBack] {
+        let next = rig.end(&old, ended(end, last.clone())).await;
+        assert_eq!(next, Next::Lost);
+    }
+    let lost = [StepStatus::Lost, StepStatus::Skipped];
+    assert_eq!(statuses(&rig, &old).await, lost);
+    assert!(log_of(&rig, id).await.is_empty());
+    assert_eq!(rig.row(id).await.fence, new.fence);
 }

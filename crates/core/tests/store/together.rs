@@ -10,7 +10,7 @@ use slipway_core::{
         step::{Phase, StepStatus},
         store::{
             claim::{Claim, Claimant, claim_all},
-            ending::{Ending, succeed_all},
+            ending::{Ending, Last, succeed_all},
             log::{Chunk, append_all, last_lines, read_after},
             snapshot::{Snapshot, set_snapshots},
             step::{Plan, PlannedStep, RunKey, StepEnd, begin, end, plan},
@@ -146,6 +146,7 @@ async fn runs_that_end_together_free_their_targets(rig: Rig) {
     let now = db::now();
     let endings = rows.iter().map(|row| Ending {
         row: row.clone(),
+        last: Last::default(),
         now,
     });
     for ended in succeed_all(&rig.ctx.db, endings.collect()).await {
@@ -169,6 +170,7 @@ async fn a_replaced_run_spoils_no_other_end(rig: Rig) {
     let successor = rig.claim(ids[2]).await;
     let endings = rows.iter().map(|row| Ending {
         row: row.clone(),
+        last: Last::default(),
         now: db::now(),
     });
     let ended = succeed_all(&rig.ctx.db, endings.collect()).await;
@@ -210,29 +212,33 @@ async fn chunks_stored_together_are_kept_apart(rig: Rig) {
     }
 }
 
+/// What those before `other` follow is theirs alone.
+fn three_steps(row: &Model, other: DeploymentId) -> Plan {
+    let step = |name| PlannedStep {
+        phase: Phase::After,
+        name: format!("{name} of {}", row.id),
+        host: "local".to_owned(),
+        begins: None,
+    };
+    Plan {
+        run: RunKey {
+            deployment: row.id,
+            fence: row.fence,
+            attempt: row.attempt,
+        },
+        pipeline: format!("{{\"of\": \"{}\"}}", row.id.min(other)),
+        steps: ["one", "two", "three"].map(step).to_vec(),
+        greeting: None,
+    }
+}
+
 async fn plans_made_together_keep_their_order(rig: Rig) {
     let site = rig.site("web").await;
     let ids = many(&rig, &site, 3).await;
     let rows = taken(&rig, &ids).await;
     rig.finish(&rows[1], RunEnd::HandedBack).await;
-    let plans: Vec<Plan> = rows
-        .iter()
-        .map(|row| Plan {
-            run: RunKey {
-                deployment: row.id,
-                fence: row.fence,
-                attempt: row.attempt,
-            },
-            pipeline: format!("{{\"of\": \"{}\"}}", row.id.0.min(rows[1].id.0)),
-            steps: ["one", "two", "three"]
-                .map(|name| PlannedStep {
-                    phase: Phase::After,
-                    name: format!("{name} of {}", row.id),
-                    host: "local".to_owned(),
-                })
-                .to_vec(),
-        })
-        .collect();
+    let plans = rows.iter().map(|row| three_steps(row, rows[1].id));
+    let plans: Vec<Plan> = plans.collect();
     let conn = rig.ctx.db.writer();
     let planned = plan(&rig.ctx.db, &plans).await.unwrap();
     assert_eq!(planned.iter().map(Vec::len).collect::<Vec<_>>(), [3, 0, 3]);

@@ -4,6 +4,7 @@ mod environment;
 mod log;
 mod masks;
 mod persist;
+mod plan;
 mod resume;
 mod rollout;
 mod source;
@@ -16,7 +17,8 @@ use slipway_core::{
     deployment::{
         entity::deployment::Model,
         reason::{Code, Reason},
-        run::{Assignment, RunEnd, prepare},
+        run::{Assignment, Ended, RunEnd, prepare},
+        store::ending::Last,
     },
     fail,
     project::policy::RetryPolicy,
@@ -116,15 +118,6 @@ impl From<slipway_core::error::Error> for Stop {
     }
 }
 
-/// How a run ended, and how often its deployment is tried; nothing when it was lost.
-#[derive(Debug)]
-pub struct Ended {
-    /// How it ended.
-    pub end: RunEnd,
-    /// How often it is tried.
-    pub retry: RetryPolicy,
-}
-
 /// Runs a deployment that was claimed. Answers nothing when it is not ours any more.
 pub async fn run(shop: &Workshop, row: Model, signals: &Signals) -> Option<Ended> {
     let defaults = RetryPolicy::new(&shop.ctx.settings.queue, None, None);
@@ -139,6 +132,7 @@ pub async fn run(shop: &Workshop, row: Model, signals: &Signals) -> Option<Ended
             return Some(Ended {
                 end: RunEnd::Failed(reason),
                 retry: defaults,
+                last: Last::default(),
             });
         }
         Err(error) => {
@@ -149,12 +143,13 @@ pub async fn run(shop: &Workshop, row: Model, signals: &Signals) -> Option<Ended
             return Some(Ended {
                 end,
                 retry: defaults,
+                last: Last::default(),
             });
         }
     };
     let retry = assignment.retry.clone();
-    let outcome = tokio::select! {
-        outcome = carry_out(shop, &assignment, signals, &halt) => outcome,
+    let (outcome, last) = tokio::select! {
+        over = carry_out(shop, &assignment, signals, &halt) => over,
         () = overdue(shop, signals) => return None,
     };
     let end = match outcome {
@@ -168,7 +163,7 @@ pub async fn run(shop: &Workshop, row: Model, signals: &Signals) -> Option<Ended
             RunEnd::HandedBack
         }
     };
-    Some(Ended { end, retry })
+    Some(Ended { end, retry, last })
 }
 
 /// One token for everything that stops a run.
@@ -202,31 +197,22 @@ async fn carry_out(
     assignment: &Assignment,
     signals: &Signals,
     halt: &CancellationToken,
-) -> Result<(), Stop> {
+) -> (Result<(), Stop>, Last) {
     fail::point("run.before_journal");
-    let journal = Journal::open(shop, assignment, signals)?;
+    let journal = match Journal::open(shop, assignment, signals) {
+        Ok(journal) => journal,
+        Err(stop) => return (Err(stop), Last::default()),
+    };
     journal.note(&greeting(shop, assignment)).await;
     let scope = Scope {
         cancel: halt.clone(),
         run: signals.run.clone(),
     };
-    let outcome = async {
-        let mut steps = Steps::plan(shop, assignment, &journal, (&scope, signals)).await?;
-        let standing = resume::look(&steps).await?;
-        if standing == Standing::Done {
-            resume::enter(&mut steps).await?;
-            return resume::conclude(&mut steps).await;
-        }
-        let source = source::check_out(&mut steps).await?;
-        if standing == Standing::Live {
-            steps.skip(assignment.pipeline.build.len()).await?;
-        } else {
-            steps.build(source.as_ref()).await?;
-        }
-        rollout::roll_out(&mut steps, source.as_ref()).await
-    }
-    .await
-    .map_err(|stop| stop.masked(&journal));
+    let (outcome, step) = match Steps::plan(shop, assignment, &journal, (&scope, signals)).await {
+        Ok(mut steps) => (take(&mut steps).await, steps.last),
+        Err(stop) => (Err(stop), None),
+    };
+    let outcome = outcome.map_err(|stop| stop.masked(&journal));
     match &outcome {
         Err(Stop::Failed(reason)) => journal.note(&reason.text).await,
         Err(Stop::Halted) if signals.cancelled.is_cancelled() => journal.note("Cancelled.").await,
@@ -237,8 +223,26 @@ async fn carry_out(
         }
         Ok(()) | Err(Stop::Halted) => {}
     }
-    let closed = journal.close().await;
-    outcome.and(closed)
+    match journal.close().await {
+        Ok(output) => (outcome, Last { step, output }),
+        Err(stop) => (outcome.and(Err(stop)), Last::default()),
+    }
+}
+
+/// Takes the steps of a run, as far as an earlier one has not.
+async fn take(steps: &mut Steps<'_>) -> Result<(), Stop> {
+    let standing = resume::look(steps).await?;
+    if standing == Standing::Done {
+        resume::enter(steps).await?;
+        return resume::conclude(steps).await;
+    }
+    let source = source::check_out(steps).await?;
+    if standing == Standing::Live {
+        steps.skip(steps.assignment.pipeline.build.len()).await?;
+    } else {
+        steps.build(source.as_ref()).await?;
+    }
+    rollout::roll_out(steps, source.as_ref()).await
 }
 
 fn greeting(shop: &Workshop, assignment: &Assignment) -> String {
@@ -341,6 +345,7 @@ mod tests {
             },
             pipeline: String::new(),
             steps: Vec::new(),
+            greeting: None,
         };
         let (one, other) = tokio::join!(batches.briefs.ask(errand), batches.briefs.ask(errand));
         let (planned, again) = tokio::join!(batches.plans.ask(plan()), batches.plans.ask(plan()));

@@ -2,15 +2,10 @@
 
 use std::{future::Future, path::Path, vec};
 
+use chrono::{DateTime, Utc};
 use slipway_core::{
     db,
-    deployment::{
-        reason::Code,
-        run::Assignment,
-        step::{Phase, StepStatus},
-        store::step::{Plan, PlannedStep, RunKey, StepEnd},
-    },
-    error::Error,
+    deployment::{reason::Code, run::Assignment, step::StepStatus, store::step::StepEnd},
     fail,
     id::StepId,
     pipeline::{Facts, OnFailure, Step},
@@ -18,16 +13,18 @@ use slipway_core::{
 };
 
 use super::{
-    Stop, Workshop, environment, log::Journal, masks, persist, resume::Record, source::Source,
+    Stop, Workshop, environment,
+    log::Journal,
+    masks, persist,
+    plan::{self, Written},
+    resume::Record,
+    source::Source,
 };
 use crate::{
     exec::{self, Limits, Outcome, Scope},
     lease::Signals,
     release::Deadline,
 };
-
-/// The host of everything that runs on the worker's own machine.
-const LOCAL: &str = "local";
 
 /// The steps of one run.
 pub(super) struct Steps<'a> {
@@ -38,6 +35,10 @@ pub(super) struct Steps<'a> {
     pub(super) signals: &'a Signals,
     /// What the target remembers of this run, once it has been there.
     pub(super) record: Option<Record>,
+    /// How the last step ended, if that is not written yet: it goes with the end of the run.
+    pub(super) last: Option<(StepId, StepEnd, DateTime<Utc>)>,
+    /// The step that began when it was written down.
+    begun: Option<StepId>,
     rows: vec::IntoIter<StepId>,
 }
 
@@ -58,25 +59,7 @@ impl<'a> Steps<'a> {
         control: (&'a Scope, &'a Signals),
     ) -> Result<Self, Stop> {
         let (scope, signals) = control;
-        let row = &assignment.row;
-        let run = RunKey {
-            deployment: row.id,
-            fence: row.fence,
-            attempt: row.attempt,
-        };
-        let plan = Plan {
-            run,
-            pipeline: serde_json::to_string(&assignment.pipeline).map_err(Error::from)?,
-            steps: planned(assignment),
-        };
-        let count = plan.steps.len();
-        fail::point("run.before_plan");
-        let rows = shop.ctx.batches.plans.ask(plan).await?;
-        fail::point("run.after_plan");
-        if rows.len() != count {
-            return Err(Stop::Halted);
-        }
-        shop.ctx.bus.publish(Event::Changed(row.id)).await;
+        let Written { rows, begun } = plan::write_down(shop, assignment, journal).await?;
         Ok(Self {
             shop,
             assignment,
@@ -84,6 +67,8 @@ impl<'a> Steps<'a> {
             scope,
             signals,
             record: None,
+            last: None,
+            begun,
             rows: rows.into_iter(),
         })
     }
@@ -113,10 +98,6 @@ impl<'a> Steps<'a> {
         self.begin(id).await?;
         let _sink = self.journal.begin_step(id).await;
         let outcome = work.await;
-        if outcome.is_ok() && self.is_through() {
-            self.complete().await?;
-        }
-        self.journal.end_step().await;
         let status = match &outcome {
             Ok(_) => StepStatus::Succeeded,
             Err(Stop::Failed(_)) => StepStatus::Failed,
@@ -127,10 +108,22 @@ impl<'a> Steps<'a> {
             exit_code: None,
             signal: None,
         };
+        self.conclude(id, end).await?;
+        outcome
+    }
+
+    /// Notes how a step ended, and that everything was done if it was the last one.
+    async fn conclude(&mut self, id: StepId, end: StepEnd) -> Result<(), Stop> {
+        if self.is_through() && end.status == StepStatus::Succeeded {
+            // At once: a worker that is lost from here on need not do everything again.
+            let completed = self.complete().await;
+            self.journal.end_last_step().await;
+            self.last = Some((id, end, db::now()));
+            return completed;
+        }
         // What it printed and how it ended are stored side by side; the run ends after both.
         let ((), ended) = tokio::join!(self.journal.end_step(), self.end(id, end));
-        ended?;
-        outcome
+        ended
     }
 
     /// Leaves steps out that were done by an earlier run.
@@ -234,13 +227,7 @@ impl<'a> Steps<'a> {
             ..Limits::new(step.timeout)
         };
         let outcome = exec::run(&command, &limits, self.scope, &mut sink).await;
-        // At once: a worker that is lost from here on need not do everything again.
-        if outcome == Outcome::Exited(0) && self.is_through() {
-            self.complete().await?;
-        }
-        let end = step_end(&outcome);
-        let ((), ended) = tokio::join!(self.journal.end_step(), self.end(id, end));
-        ended?;
+        self.conclude(id, step_end(&outcome)).await?;
         verdict(step, outcome)
     }
 
@@ -262,6 +249,9 @@ impl<'a> Steps<'a> {
     }
 
     async fn begin(&self, id: StepId) -> Result<(), Stop> {
+        if self.begun == Some(id) {
+            return Ok(());
+        }
         let (ctx, now) = (&self.shop.ctx, db::now());
         let begun = || ctx.batches.begun.ask((id, now));
         fail::point("run.before_step_begins");
@@ -288,32 +278,6 @@ impl<'a> Steps<'a> {
             .await;
         Ok(())
     }
-}
-
-/// What a run is going to do, in order.
-fn planned(assignment: &Assignment) -> Vec<PlannedStep> {
-    let pipeline = &assignment.pipeline;
-    let own = |phase: Phase, name: &str| PlannedStep {
-        phase,
-        name: name.to_owned(),
-        host: LOCAL.to_owned(),
-    };
-    let commands = |phase: Phase, steps: &[Step]| -> Vec<PlannedStep> {
-        steps.iter().map(|step| own(phase, &step.name)).collect()
-    };
-    let mut planned = Vec::new();
-    if pipeline.needs_checkout() {
-        planned.push(own(Phase::Checkout, "checkout"));
-        planned.extend(commands(Phase::Build, &pipeline.build));
-        planned.push(own(Phase::Release, "ship"));
-        planned.extend(commands(Phase::Release, &pipeline.release));
-        planned.push(own(Phase::Activate, "activate"));
-    }
-    planned.extend(commands(Phase::After, &pipeline.after));
-    if pipeline.health.is_some() {
-        planned.push(own(Phase::Health, "health"));
-    }
-    planned
 }
 
 fn skipped() -> StepEnd {

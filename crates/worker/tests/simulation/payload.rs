@@ -8,13 +8,12 @@ use slipway_core::{
     deployment::{
         entity::deployment::Model,
         reason::{Code, Reason},
-        run::RunEnd,
-        store::claim::is_current,
+        run::{Ended, RunEnd},
+        store::{claim::is_current, ending::Last},
     },
     project::policy::RetryPolicy,
 };
 use slipway_worker::{
-    deploy::Ended,
     lease::{Keeper, Signals},
     runner::Work,
 };
@@ -109,7 +108,8 @@ impl Work for Payload {
         }
         self.process.pass().await;
         let retry = RetryPolicy::new(&self.ctx.settings.queue, None, None);
-        Some(Ended { end, retry })
+        let last = Last::default();
+        Some(Ended { end, retry, last })
     }
 
     async fn clean_up(&self, _row: &Model) {

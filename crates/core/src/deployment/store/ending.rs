@@ -1,14 +1,15 @@
-//! Ending runs that succeeded, many in one transaction.
+//! Ending runs, with the last that they have to say; those that succeeded many in one transaction.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait as _, DbBackend, EntityTrait as _, QueryFilter as _, QueryTrait as _, Value,
-    sea_query::Expr,
+    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, QueryFilter as _,
+    QueryTrait as _, Value, sea_query::Expr,
 };
 
 use super::{
     apply::{Guard, leave},
-    step,
+    log::{self, Chunk, TOGETHER_BYTES_MAX},
+    step::{self, StepEnd},
 };
 use crate::{
     db::{self, Bundle, Db, Transaction, is_one_of, padded},
@@ -18,15 +19,26 @@ use crate::{
     },
     error::Result,
     fail,
-    id::{DeploymentId, TargetId},
+    id::{DeploymentId, StepId, TargetId},
     target::entity as target,
 };
+
+/// What a run has not written down yet when it ends.
+#[derive(Clone, Debug, Default)]
+pub struct Last {
+    /// How its last step ended, and when.
+    pub step: Option<(StepId, StepEnd, DateTime<Utc>)>,
+    /// The end of its log.
+    pub output: Option<Chunk>,
+}
 
 /// A run that succeeded.
 #[derive(Clone, Debug)]
 pub struct Ending {
     /// The deployment as it was claimed.
     pub row: Model,
+    /// What is written with it.
+    pub last: Last,
     /// When it ended.
     pub now: DateTime<Utc>,
 }
@@ -37,6 +49,12 @@ pub async fn succeed_all(db: &Db, endings: Vec<Ending>) -> Vec<Result<bool>> {
     db::all_or_each(
         (endings, 1),
         |endings| async move {
+            let output = endings
+                .iter()
+                .filter_map(|ending| ending.last.output.as_ref());
+            if output.map(Chunk::size_bytes).sum::<usize>() > TOGETHER_BYTES_MAX {
+                return Ok(None);
+            }
             let bundle = success(db.backend(), &endings)?;
             fail::point("finish.before_bundle");
             let done = db.at_once(&bundle).await?;
@@ -44,28 +62,37 @@ pub async fn succeed_all(db: &Db, endings: Vec<Ending>) -> Vec<Result<bool>> {
             Ok(done.map(|_| vec![true; endings.len()]))
         },
         |ending| async move {
-            let Ending { row, now } = &ending;
-            let guard = || Guard::Fence(row.fence);
-            let left = db::retried(|| leave_one(db, row, guard(), &Transition::Succeed, *now));
+            let Ending { row, last, now } = &ending;
+            let left = db::retried(|| leave_one(db, (row, last), &Transition::Succeed, *now));
             Ok(left.await?.is_some())
         },
     )
     .await
 }
 
-/// Ends a run along one edge, in a transaction of its own; see [`leave`].
+/// Ends a run that is the current one along one edge, in a transaction of its own; see [`leave`].
 ///
 /// # Errors
 /// When the state machine has no such edge, or the database fails.
 pub async fn leave_one(
     db: &Db,
-    row: &Model,
-    guard: Guard,
+    (row, last): (&Model, &Last),
     transition: &Transition,
     now: DateTime<Utc>,
 ) -> Result<Option<Status>> {
     let tx = db.begin().await?;
-    let left = leave(&tx, row, guard, transition, now).await?;
+    // Before the state, which ends whatever it finds open.
+    if let Some((id, end, at)) = last.step {
+        step::end(&tx, &[(id, end)], at).await?;
+    }
+    let left = leave(&tx, row, Guard::Fence(row.fence), transition, now).await?;
+    if left.is_none() {
+        return Ok(None);
+    }
+    if let Some(output) = &last.output {
+        tx.execute_raw(log::proven(db.backend(), std::slice::from_ref(output)))
+            .await?;
+    }
     commit(tx).await?;
     Ok(left)
 }
@@ -98,6 +125,10 @@ fn success(backend: DbBackend, endings: &[Ending]) -> Result<Bundle> {
         .col_expr(Column::FinishedAt, Expr::value(now))
         .filter(is_one_of((Column::Id, Column::Fence), runs.clone()))
         .filter(Column::Status.eq(Status::Running));
+    let ends = endings.iter().filter_map(|ending| ending.last.step);
+    let latest = ends.clone().map(|(.., at)| at).max().unwrap_or(now);
+    let ends: Vec<(StepId, StepEnd)> = ends.map(|(id, end, _)| (id, end)).collect();
+    let steps = step::ended(&ends, latest);
     let closed = step::closing(&runs, &Transition::Succeed, now);
     let targets = endings.iter().map(|ending| ending.row.target_id);
     let targets: Vec<TargetId> = padded(targets.collect());
@@ -105,8 +136,20 @@ fn success(backend: DbBackend, endings: &[Ending]) -> Result<Bundle> {
         .col_expr(target::Column::HolderId, Expr::value(Value::BigInt(None)))
         .filter(target::Column::Id.is_in(targets))
         .filter(target::Column::HolderId.is_in(runs.iter().map(|(id, _)| *id)));
-    Ok(Bundle::default()
-        .write_exactly(endings.len() as u64, ended.build(backend))
+    let bundle = Bundle::default().write_exactly(endings.len() as u64, ended.build(backend));
+    // Before what closes the steps that were left open.
+    let bundle = steps
+        .into_iter()
+        .map(|update| update.build(backend))
+        .fold(bundle, Bundle::write)
         .write(closed.build(backend))
-        .write(freed.build(backend)))
+        .write(freed.build(backend));
+    let output = endings
+        .iter()
+        .filter_map(|ending| ending.last.output.clone());
+    let output: Vec<Chunk> = output.collect();
+    if output.is_empty() {
+        return Ok(bundle);
+    }
+    Ok(bundle.write(log::proven(backend, &output)))
 }

@@ -6,14 +6,14 @@
 use std::fmt::Write as _;
 
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Statement, Value,
+    ActiveValue::Set, ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _, Statement, Value,
 };
 
 use crate::{
     db::{self, Bundle, Db, padded},
     deployment::{
-        entity::log_chunk::{Column, Entity, Model},
+        entity::log_chunk::{ActiveModel, Column, Entity, Model},
         line::{LogLine, Source},
         status::Status,
     },
@@ -23,7 +23,7 @@ use crate::{
 
 /// Chunks that one statement stores: its text is about so long, and MySQL takes no longer one than
 /// 16 MiB unless it is told to.
-const TOGETHER_BYTES_MAX: usize = 1024 * 1024;
+pub(super) const TOGETHER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Lines that belong together: one run, one step, consecutive numbers.
 #[derive(Clone, Debug)]
@@ -127,7 +127,8 @@ pub async fn append(conn: &impl ConnectionTrait, chunk: &Chunk) -> Result<bool> 
     Ok(conn.execute_raw(stored).await?.rows_affected() == 1)
 }
 
-fn insertion(backend: DbBackend, chunks: &[Chunk]) -> Statement {
+/// The statement that stores chunks, each only while its run is the current one.
+pub(super) fn insertion(backend: DbBackend, chunks: &[Chunk]) -> Statement {
     // Without the lock MySQL would judge by what was committed before it waited for the row.
     let lock = if backend == DbBackend::MySql {
         " LOCK IN SHARE MODE"
@@ -160,6 +161,21 @@ fn insertion(backend: DbBackend, chunks: &[Chunk]) -> Statement {
         values.extend(places(&nowhere, DeploymentId(0)));
     }
     Statement::from_sql_and_values(backend, sql, values)
+}
+
+/// The statement that stores chunks whose runs were proven current in the same transaction.
+pub(super) fn proven(backend: DbBackend, chunks: &[Chunk]) -> Statement {
+    let rows = chunks.iter().map(|chunk| ActiveModel {
+        deployment_id: Set(chunk.deployment),
+        last_line: Set(chunk.last()),
+        first_line: Set(chunk.first),
+        fence: Set(chunk.fence),
+        step_id: Set(chunk.step),
+        written_at: Set(chunk.written_at),
+        body: Set(chunk.body.clone()),
+        ..ActiveModel::default()
+    });
+    Entity::insert_many(rows).build(backend)
 }
 
 fn places(chunk: &Chunk, deployment: DeploymentId) -> [Value; 8] {

@@ -9,7 +9,10 @@ use sea_orm::{
     sea_query::{CaseStatement, Expr},
 };
 
-use super::snapshot;
+use super::{
+    log::{self, Chunk},
+    snapshot,
+};
 use crate::{
     db::{Bundle, Db, is_one_of, padded, retried},
     deployment::{
@@ -30,6 +33,8 @@ pub struct PlannedStep {
     pub name: String,
     /// The host it runs on.
     pub host: String,
+    /// When it begins, if it does so as soon as it is written down.
+    pub begins: Option<DateTime<Utc>>,
 }
 
 /// Which run, and which attempt it is counted as.
@@ -55,6 +60,8 @@ pub struct Plan {
     pub pipeline: String,
     /// Its steps, in order.
     pub steps: Vec<PlannedStep>,
+    /// What its log says so far.
+    pub greeting: Option<Chunk>,
 }
 
 /// Writes down what some runs are going to do, and answers the ids of each run's steps in order;
@@ -77,8 +84,17 @@ pub async fn plan(db: &Db, plans: &[Plan]) -> Result<Vec<Vec<StepId>>> {
     let bundle = planned
         .chunks(PLANNED_AT_ONCE)
         .map(|some| insertion(backend, some))
-        .fold(bundle, Bundle::write)
-        .read(ids(backend, plans));
+        .fold(bundle, Bundle::write);
+    let greetings: Vec<Chunk> = plans
+        .iter()
+        .filter_map(|plan| plan.greeting.clone())
+        .collect();
+    let bundle = if greetings.is_empty() {
+        bundle
+    } else {
+        bundle.write(log::insertion(backend, &greetings))
+    };
+    let bundle = bundle.read(ids(backend, plans));
     let done = retried(|| db.at_once(&bundle)).await?;
     let found = done.and_then(|mut done| done.pop()).unwrap_or_default();
     let mut rows: Vec<Planned> = Vec::with_capacity(found.rows.len());
@@ -120,12 +136,12 @@ fn ids(backend: DbBackend, plans: &[Plan]) -> Statement {
 
 /// Inserts steps, but only while their run is the current one.
 fn insertion(backend: DbBackend, steps: &[(RunKey, i64, &PlannedStep)]) -> Statement {
-    let row = "SELECT id, fence, ?, ?, ?, ?, ?, ? FROM deployments \
+    let row = "SELECT id, fence, ?, ?, ?, ?, ?, ?, ? FROM deployments \
                WHERE id = ? AND fence = ? AND status = ?";
     let length = steps.len().next_power_of_two();
     let sql = format!(
         "INSERT INTO steps \
-         (deployment_id, fence, attempt, position, phase, name, host, status) {}",
+         (deployment_id, fence, attempt, position, phase, name, host, status, started_at) {}",
         vec![row; length].join(" UNION ALL ")
     );
     let last = steps.last().copied();
@@ -139,13 +155,18 @@ fn insertion(backend: DbBackend, steps: &[(RunKey, i64, &PlannedStep)]) -> State
     });
     let rows = steps.iter().copied().chain(surplus.into_iter().cycle());
     let values = rows.take(length).flat_map(|(run, position, step)| {
-        let row: [sea_orm::Value; 9] = [
+        let status = match step.begins {
+            Some(_) => StepStatus::Running,
+            None => StepStatus::Pending,
+        };
+        let row: [sea_orm::Value; 10] = [
             run.attempt.into(),
             position.into(),
             step.phase.as_str().into(),
             step.name.as_str().into(),
             step.host.as_str().into(),
-            StepStatus::Pending.as_str().into(),
+            status.as_str().into(),
+            step.begins.into(),
             run.deployment.into(),
             run.fence.into(),
             Status::Running.as_str().into(),
@@ -194,6 +215,14 @@ pub async fn end(
     ends: &[(StepId, StepEnd)],
     now: DateTime<Utc>,
 ) -> Result<()> {
+    for update in ended(ends, now) {
+        update.exec(conn).await?;
+    }
+    Ok(())
+}
+
+/// The updates that note how steps ended; those that ended alike share one.
+pub(super) fn ended(ends: &[(StepId, StepEnd)], now: DateTime<Utc>) -> Vec<UpdateMany<Entity>> {
     let mut alike: Vec<(StepEnd, Vec<StepId>)> = Vec::new();
     for (id, end) in ends {
         match alike.iter_mut().find(|(other, _)| other == end) {
@@ -201,7 +230,7 @@ pub async fn end(
             None => alike.push((*end, vec![*id])),
         }
     }
-    for (end, ids) in alike {
+    let updates = alike.into_iter().map(|(end, ids)| {
         let ended = ActiveModel {
             status: Set(end.status),
             exit_code: Set(end.exit_code),
@@ -213,10 +242,8 @@ pub async fn end(
             .set(ended)
             .filter(Column::Id.is_in(padded(ids)))
             .filter(Column::Status.is_in([StepStatus::Pending, StepStatus::Running]))
-            .exec(conn)
-            .await?;
-    }
-    Ok(())
+    });
+    updates.collect()
 }
 
 /// Ends what runs have left open when their deployments leave `running`.
