@@ -50,6 +50,7 @@ missing_packages() {
   have git || echo git
   have chromium || have chromium-browser || have google-chrome || echo chromium
   have chromedriver || echo chromium-driver
+  /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || echo python3-aiosmtpd
 }
 
 # Debian's packages start their daemon when they are installed; a test command must not.
