@@ -45,6 +45,13 @@ mod m20261125_000053_add_limits_of_tokens;
 mod m20261125_000054_create_sign_in_throttles;
 mod m20261125_000055_add_kind_of_users;
 mod m20261125_000056_create_password_links;
+mod m20261125_000070_create_providers;
+mod m20261125_000071_create_channels;
+mod m20261125_000072_create_subscriptions;
+mod m20261125_000073_create_subscription_channels;
+mod m20261125_000074_create_notices;
+mod m20261125_000075_create_deliveries;
+mod m20261125_000076_add_events_told_of_projects;
 mod schema;
 
 /// Every migration, oldest first. A shipped one is never edited.
@@ -91,6 +98,13 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000054_create_sign_in_throttles::Migration),
             Box::new(m20261125_000055_add_kind_of_users::Migration),
             Box::new(m20261125_000056_create_password_links::Migration),
+            Box::new(m20261125_000070_create_providers::Migration),
+            Box::new(m20261125_000071_create_channels::Migration),
+            Box::new(m20261125_000072_create_subscriptions::Migration),
+            Box::new(m20261125_000073_create_subscription_channels::Migration),
+            Box::new(m20261125_000074_create_notices::Migration),
+            Box::new(m20261125_000075_create_deliveries::Migration),
+            Box::new(m20261125_000076_add_events_told_of_projects::Migration),
         ]
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 use crate::{
     account::{
         password::Passwords,
@@ -16,6 +18,7 @@ use crate::{
     },
     gather::Gather,
     health::QueueHealth,
+    notify::Registry,
     ports::{EventBus, JobQueue},
     process::me::Process,
     settings::Settings,
@@ -54,6 +57,10 @@ pub struct Ctx {
     pub batches: Batches,
     /// What runs were given of the vault, written together.
     pub uses: Gather<Use, ()>,
+    /// Services that carry messages.
+    pub providers: Registry,
+    /// Woken when this process has written something that is to be sent.
+    pub outbox: Arc<Notify>,
     /// The configuration.
     pub settings: Arc<Settings>,
 }
@@ -84,8 +91,16 @@ impl Ctx {
             keys,
             addresses: Arc::default(),
             passwords: Arc::new(Passwords::new()),
+            providers: Registry::default(),
+            outbox: Arc::default(),
             settings: Arc::new(settings),
         }
+    }
+
+    /// The same with services that carry messages.
+    #[must_use]
+    pub fn with_providers(self, providers: Registry) -> Self {
+        Self { providers, ..self }
     }
 
     /// The same process's state for one of so many threads that each have a runtime of their own.

@@ -69,4 +69,14 @@ ids! {
     ProcessId,
     /// One line of the audit trail.
     AuditId,
+    /// A service that carries messages.
+    ProviderId,
+    /// A place within a provider.
+    ChannelId,
+    /// Which events of a project go to which channels.
+    SubscriptionId,
+    /// One event that somebody is told of.
+    NoticeId,
+    /// One message for one channel.
+    DeliveryId,
 }

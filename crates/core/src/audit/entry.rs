@@ -96,6 +96,28 @@ words! {
         DeploymentRetry = "deployment.retry",
         /// A deployment was cancelled.
         DeploymentCancel = "deployment.cancel",
+        /// A provider of notifications was set up.
+        ProviderCreate = "provider.create",
+        /// A provider of notifications was changed.
+        ProviderUpdate = "provider.update",
+        /// A provider of notifications was deleted.
+        ProviderDelete = "provider.delete",
+        /// A channel was set up.
+        ChannelCreate = "channel.create",
+        /// A channel was changed.
+        ChannelUpdate = "channel.update",
+        /// A channel was deleted.
+        ChannelDelete = "channel.delete",
+        /// A channel was tried.
+        ChannelTest = "channel.test",
+        /// A project subscribed to something.
+        SubscriptionCreate = "subscription.create",
+        /// A subscription was changed or muted.
+        SubscriptionUpdate = "subscription.update",
+        /// A subscription was deleted.
+        SubscriptionDelete = "subscription.delete",
+        /// A message was sent once more.
+        DeliveryResend = "delivery.resend",
         /// Old entries of the trail were removed.
         AuditPrune = "audit.prune",
     }
@@ -128,6 +150,14 @@ words! {
         Lock = "lock",
         /// A deployment.
         Deployment = "deployment",
+        /// A provider of notifications.
+        Provider = "provider",
+        /// A channel.
+        Channel = "channel",
+        /// A subscription.
+        Subscription = "subscription",
+        /// A message for one channel.
+        Delivery = "delivery",
         /// The audit trail.
         Audit = "audit",
     }

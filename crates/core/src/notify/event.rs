@@ -91,6 +91,48 @@ impl Event {
         }
     }
 
+    /// Its bit in a set of events, which is stored too.
+    #[must_use]
+    pub fn bit(self) -> i64 {
+        1 << match self {
+            Self::Requested => 0,
+            Self::AwaitingApproval => 1,
+            Self::Started => 2,
+            Self::Succeeded => 3,
+            Self::Failed => 4,
+            Self::Cancelled => 5,
+            Self::RolledBack => 6,
+            Self::Recovered => 7,
+            Self::Stuck => 8,
+            Self::TargetUnreachable => 9,
+            Self::Locked => 10,
+            Self::Unlocked => 11,
+            Self::KeyRotationDue => 12,
+            Self::Test => 13,
+        }
+    }
+
+    /// Whether it is a failure or ends one.
+    #[must_use]
+    pub fn is_change(self) -> bool {
+        match self {
+            Self::Failed
+            | Self::RolledBack
+            | Self::Recovered
+            | Self::Stuck
+            | Self::TargetUnreachable => true,
+            Self::Requested
+            | Self::AwaitingApproval
+            | Self::Started
+            | Self::Succeeded
+            | Self::Cancelled
+            | Self::Locked
+            | Self::Unlocked
+            | Self::KeyRotationDue
+            | Self::Test => false,
+        }
+    }
+
     /// How it should look.
     #[must_use]
     pub fn tone(self) -> Tone {

@@ -3,7 +3,7 @@
 //! Reading is pure and complete: a [`Pipeline`] that exists is valid, and a document that is not
 //! is refused with the line, column and path of every mistake. Running it is the worker's work.
 
-mod condition;
+pub(crate) mod condition;
 mod duration;
 mod error;
 mod json;
@@ -14,7 +14,7 @@ mod quote;
 mod read;
 mod rules;
 mod scalar;
-mod suggest;
+pub(crate) mod suggest;
 
 pub use condition::{Condition, ConditionError, ConditionSyntaxError, Facts};
 pub use error::{PipelineError, PipelineErrors};

@@ -4,7 +4,7 @@
 const WORD_CHARACTERS_MAX: usize = 64;
 
 /// The end of a message about an unknown word: the nearest known one, or all of them.
-pub(super) fn hint(word: &str, known: &[&str]) -> String {
+pub(crate) fn hint(word: &str, known: &[&str]) -> String {
     match nearest(word, known) {
         Some(near) => format!("did you mean \"{near}\"?"),
         None => format!("expected one of {}", known.join(", ")),

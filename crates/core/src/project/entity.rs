@@ -18,6 +18,8 @@ pub struct Model {
     pub retry_attempts: Option<i64>,
     pub retry_delays: Option<String>,
     pub pipeline_source: Option<String>,
+    /// A bit for each event that a subscription wants.
+    pub told: i64,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }

@@ -45,9 +45,9 @@ impl Settings {
         security(&self.security, &mut found);
         queue(&self.queue, &mut found);
         logging(&self.logging, &mut found);
-        notifications(&self.notifications, &mut found);
         let kept = self.audit.retention_days;
         found.within("audit.retention_days", kept, 0, 36_500);
+        notifications(&self.notifications, &mut found);
         found.filled("worker.dir", &self.worker.dir.to_string_lossy());
         found.within(
             "worker.log_limit_bytes",
@@ -174,17 +174,27 @@ fn queue(queue: &Queue, found: &mut Findings) {
     }
 }
 
-fn logging(logging: &Logging, found: &mut Findings) {
-    if let Err(error) = telemetry::filter(&logging.level) {
-        found.refuse("logging.level", error);
+fn notifications(settings: &Notifications, found: &mut Findings) {
+    let named = |name: &str| format!("notifications.{name}");
+    let day = 86_400;
+    let (kept, due) = (settings.retention_days, settings.key_rotation_due_days);
+    found.within(&named("retention_days"), kept, 0, 36_500);
+    found.within(&named("fold_seconds"), settings.fold_seconds, 0, day);
+    let stuck = settings.stuck_after_seconds;
+    found.within(&named("stuck_after_seconds"), stuck, 0, 30 * day);
+    found.within(&named("key_rotation_due_days"), due, 0, 36_500);
+    let at_once = settings.send_concurrency;
+    found.within(&named("send_concurrency"), at_once, 1, 256);
+    for (index, entry) in settings.allow.iter().enumerate() {
+        if let Err(why) = Destination::parse(entry) {
+            found.refuse(&named(&format!("allow[{index}]")), why);
+        }
     }
 }
 
-fn notifications(notifications: &Notifications, found: &mut Findings) {
-    for (index, entry) in notifications.allow.iter().enumerate() {
-        if let Err(why) = Destination::parse(entry) {
-            found.refuse(&format!("notifications.allow[{index}]"), why);
-        }
+fn logging(logging: &Logging, found: &mut Findings) {
+    if let Err(error) = telemetry::filter(&logging.level) {
+        found.refuse("logging.level", error);
     }
 }
 

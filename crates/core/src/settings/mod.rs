@@ -37,14 +37,14 @@ pub struct Settings {
     pub queue: Queue,
     /// The audit trail.
     pub audit: Audit,
+    /// Messages to people and other systems.
+    pub notifications: Notifications,
     /// This process's own log.
     pub logging: Logging,
     /// What belongs to worker processes.
     pub worker: Worker,
     /// Where commits may come from.
     pub repositories: Repositories,
-    /// Messages to people and other systems.
-    pub notifications: Notifications,
 }
 
 /// The HTTP server.
@@ -220,6 +220,26 @@ pub struct Audit {
     pub retention_days: u32,
 }
 
+/// Messages to people and other systems.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Notifications {
+    /// Days that sent messages are kept; 0 keeps them for ever.
+    pub retention_days: u32,
+    /// Time in which repetitions of the same are told with one message, in seconds; 0 tells each.
+    pub fold_seconds: u64,
+    /// Time after which a waiting deployment is told of, in seconds; 0 never tells.
+    pub stuck_after_seconds: u64,
+    /// Days after which the active master key should be replaced; 0 never tells.
+    pub key_rotation_due_days: u32,
+    /// Messages that one worker sends at once.
+    pub send_concurrency: u32,
+    /// Where they may go besides the public internet: networks, and hosts with a port.
+    pub allow: Vec<String>,
+    /// PEM file of an authority that is trusted besides the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
 /// This process's own log.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -262,16 +282,6 @@ pub struct Worker {
 pub struct Repositories {
     /// Folders below which a local path is accepted as a repository; none by default.
     pub local_paths: Vec<PathBuf>,
-}
-
-/// Messages to people and other systems.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Notifications {
-    /// Where they may go besides the public internet: networks, and hosts with a port.
-    pub allow: Vec<String>,
-    /// PEM file of an authority that is trusted besides the system's.
-    pub ca_file: Option<PathBuf>,
 }
 
 /// A setting that is one of a few words, with a message that lists them.

@@ -41,6 +41,7 @@ mod locks;
 mod log;
 mod migrate;
 mod nonces;
+mod notify_model;
 mod people;
 mod plans;
 mod policies;

@@ -16,7 +16,12 @@ pub(crate) const KEY: &str = "msg_2f9c81d0";
 pub(crate) fn outgoing(allow: &[&str]) -> Outgoing {
     let allow = allow.iter().map(|entry| (*entry).to_owned()).collect();
     let ca_file = None;
-    Outgoing::new(&Notifications { allow, ca_file }).expect("the entries are good ones")
+    Outgoing::new(&Notifications {
+        allow,
+        ca_file,
+        ..Notifications::default()
+    })
+    .expect("the entries are good ones")
 }
 
 /// A service that may also send to this machine.

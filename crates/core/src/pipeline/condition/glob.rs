@@ -4,13 +4,13 @@ use globset::{GlobBuilder, GlobSet};
 
 /// A glob that compiled; equal to another when it is written the same.
 #[derive(Clone, Debug)]
-pub(super) struct Glob {
+pub(crate) struct Glob {
     text: String,
     matcher: GlobSet,
 }
 
 impl Glob {
-    pub(super) fn new(text: &str) -> Result<Self, globset::Error> {
+    pub(crate) fn new(text: &str) -> Result<Self, globset::Error> {
         let glob = GlobBuilder::new(text)
             .literal_separator(true)
             .backslash_escape(true)
@@ -21,11 +21,11 @@ impl Glob {
         Ok(Self { text, matcher })
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
-    pub(super) fn is_match(&self, text: &str) -> bool {
+    pub(crate) fn is_match(&self, text: &str) -> bool {
         self.matcher.is_match(text)
     }
 }

@@ -5,7 +5,7 @@
 //! is that nobody knows the changed files.
 
 mod expression;
-mod glob;
+pub(crate) mod glob;
 mod parser;
 mod token;
 

@@ -30,6 +30,10 @@ use crate::{
 pub const SECRET: &str = "slipway/secret/v1";
 /// The private halves of SSH key pairs.
 pub const SSH_KEY: &str = "slipway/ssh-key/v1";
+/// Credentials of providers of notifications.
+pub const PROVIDER: &str = "slipway/provider/v1";
+/// Credentials of channels.
+pub const CHANNEL: &str = "slipway/channel/v1";
 
 /// The key that proves the audit trail.
 pub const AUDIT_KEY: &str = "slipway/audit/key/v1";

@@ -77,6 +77,27 @@ pub async fn of_owner(
         .await?)
 }
 
+/// The names of the values that these owners have, by owner and name.
+///
+/// # Errors
+/// When the database fails.
+pub async fn names(
+    conn: &impl ConnectionTrait,
+    purpose: &str,
+    owners: impl Iterator<Item = i64>,
+) -> Result<Vec<(i64, String)>> {
+    Ok(Entity::find()
+        .select_only()
+        .columns([Column::OwnerId, Column::Name])
+        .filter(Column::Purpose.eq(purpose))
+        .filter(Column::OwnerId.is_in(owners))
+        .order_by_asc(Column::OwnerId)
+        .order_by_asc(Column::Name)
+        .into_tuple()
+        .all(conn)
+        .await?)
+}
+
 /// Removes the values of a place that are older than this version.
 ///
 /// # Errors

@@ -3,6 +3,10 @@
 //! A provider holds credentials, a channel is a place within it; both are described by fields, so
 //! that forms, checks and storage need to know nothing about a service.
 
+pub mod entity;
+pub mod service;
+pub mod store;
+
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
