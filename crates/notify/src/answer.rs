@@ -38,9 +38,20 @@ pub fn patience(seconds: f64) -> Option<Duration> {
     Some(asked.min(RETRY_AFTER_MAX))
 }
 
-/// What a status means: taken, later, or never like this.
+/// What a status means, with the beginning of the body for people.
 pub(crate) fn verdict(answer: &Answer, quote: &Quote, after: Option<Duration>) -> Verdict {
-    let said = quote.of(&answer.body);
+    told(answer, quote, None, after)
+}
+
+/// What a status means: taken, later, or never like this. What the service said is taken from
+/// `said`, or is the body itself.
+pub(crate) fn told(
+    answer: &Answer,
+    quote: &Quote,
+    said: Option<&str>,
+    after: Option<Duration>,
+) -> Verdict {
+    let said = quote.of(said.unwrap_or(&answer.body));
     let said = match (said.is_empty(), reason(answer.status)) {
         (true, "") => answer.status.to_string(),
         (true, reason) => format!("{} {reason}", answer.status),

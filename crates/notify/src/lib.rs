@@ -7,6 +7,8 @@
 pub mod answer;
 pub mod outgoing;
 pub mod provider;
+mod story;
+mod text;
 
 use std::sync::Arc;
 
@@ -25,5 +27,14 @@ pub fn registry(settings: &Notifications) -> anyhow::Result<Registry> {
 /// The same over a network of one's own choice.
 #[must_use]
 pub fn registry_over(outgoing: &Arc<Outgoing>) -> Registry {
-    Registry::default().with(provider::Webhook::new(Arc::clone(outgoing)))
+    let way = || Arc::clone(outgoing);
+    Registry::default()
+        .with(provider::Slack::new(way()))
+        .with(provider::Discord::new(way()))
+        .with(provider::Teams::new(way()))
+        .with(provider::Mattermost::new(way()))
+        .with(provider::Telegram::new(way()))
+        .with(provider::Smtp::new(way()))
+        .with(provider::Ntfy::new(way()))
+        .with(provider::Webhook::new(way()))
 }

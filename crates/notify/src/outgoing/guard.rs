@@ -77,6 +77,20 @@ impl Outgoing {
         Ok(url)
     }
 
+    /// Reads a host name or an address, the way that browsers read it.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub(crate) fn host(&self, text: &str, port: u16) -> Result<Host, String> {
+        let text = text.trim();
+        // Without its brackets no address of IPv6 is read.
+        let literal = text.parse::<std::net::Ipv6Addr>().map(Host::Ipv6);
+        let host = literal.or_else(|_| Host::parse(text));
+        let host = host.map_err(|error| format!("is no host: {error}"))?;
+        self.judge_host(&host, port)?;
+        Ok(host)
+    }
+
     fn judge_host(&self, host: &Host, port: u16) -> Result<(), String> {
         match host {
             Host::Domain(name) => self.judge_name(name, port),

@@ -8,6 +8,7 @@
 mod address;
 mod guard;
 mod http;
+mod mail;
 mod resolve;
 mod roots;
 
@@ -16,7 +17,9 @@ use std::time::Duration;
 use slipway_core::notify::Verdict;
 
 pub use guard::Outgoing;
+pub(crate) use guard::Place;
 pub(crate) use http::{Answer, Request};
+pub(crate) use mail::{MailServer, MailTls};
 pub use resolve::{Resolve, SystemResolver};
 
 /// How long it may take until a connection stands, and a name is resolved.

@@ -11,6 +11,8 @@ use std::{path::Path, sync::Arc};
 /// The authorities that are trusted, read once.
 #[derive(Clone, Debug)]
 pub(super) struct Roots {
+    /// Each of them is one that rustls takes.
+    pub(super) certificates: Arc<[CertificateDer<'static>]>,
     /// For HTTP.
     pub(super) config: ClientConfig,
 }
@@ -22,8 +24,9 @@ impl Roots {
         for error in &found.errors {
             tracing::warn!(error = %error, "some of the system's authorities cannot be read");
         }
+        let mut certificates = found.certs;
         let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(found.certs);
+        certificates.retain(|certificate| store.add(certificate.clone()).is_ok());
         if let Some(path) = ca_file {
             let unusable = || format!("notifications.ca_file {} cannot be used", path.display());
             let own: Vec<_> = CertificateDer::pem_file_iter(path)
@@ -31,7 +34,8 @@ impl Roots {
                 .with_context(unusable)?;
             anyhow::ensure!(!own.is_empty(), "{}: no certificate in it", unusable());
             for certificate in own {
-                store.add(certificate).with_context(unusable)?;
+                store.add(certificate.clone()).with_context(unusable)?;
+                certificates.push(certificate);
             }
         }
         // The provider is named, so this works whether or not the process has installed a default.
@@ -39,6 +43,9 @@ impl Roots {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(store)
             .with_no_client_auth();
-        Ok(Self { config })
+        Ok(Self {
+            certificates: certificates.into(),
+            config,
+        })
     }
 }

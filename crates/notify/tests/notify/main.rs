@@ -4,6 +4,9 @@
     reason = "a test whose surroundings cannot be set up has failed, and a panic is how it says so"
 )]
 
+mod answers;
+mod mail;
+mod messages;
 mod rig;
 mod safety;
 mod webhook;

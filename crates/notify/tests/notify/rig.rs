@@ -1,6 +1,6 @@
 //! What the tests share: a way out with an allow-list, and something to tell.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use slipway_core::{
@@ -9,13 +9,18 @@ use slipway_core::{
     settings::Notifications,
 };
 use slipway_notify::{outgoing::Outgoing, registry_over};
+use slipway_testkit::{Authority, SmtpServer, SmtpTls};
 
 pub(crate) const KEY: &str = "msg_2f9c81d0";
 
 /// A way out that may also go to these.
 pub(crate) fn outgoing(allow: &[&str]) -> Outgoing {
+    outgoing_with(allow, None)
+}
+
+/// The same with an authority of one's own.
+pub(crate) fn outgoing_with(allow: &[&str], ca_file: Option<PathBuf>) -> Outgoing {
     let allow = allow.iter().map(|entry| (*entry).to_owned()).collect();
-    let ca_file = None;
     Outgoing::new(&Notifications {
         allow,
         ca_file,
@@ -39,11 +44,19 @@ pub(crate) fn values<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) ->
 
 /// Sends a notice of a failure.
 pub(crate) async fn send(service: &dyn Provider, provider: &Values, channel: &Values) -> Verdict {
-    let notice = failed();
+    send_notice(service, provider, channel, &failed()).await
+}
+
+pub(crate) async fn send_notice(
+    service: &dyn Provider,
+    provider: &Values,
+    channel: &Values,
+    notice: &Notice,
+) -> Verdict {
     let parcel = Parcel {
         provider,
         channel,
-        notice: &notice,
+        notice,
         key: KEY,
     };
     service.send(parcel).await
@@ -86,4 +99,70 @@ pub(crate) fn failed() -> Notice {
         url: Some("https://deploy.example.com/deployments/4711".to_owned()),
         folded: 0,
     }
+}
+
+/// Something to tell of each event.
+pub(crate) fn notice(event: Event) -> Notice {
+    let mut notice = Notice { event, ..failed() };
+    let is_over = matches!(
+        event,
+        Event::Succeeded | Event::Failed | Event::RolledBack | Event::Recovered
+    );
+    if event != Event::Failed && event != Event::TargetUnreachable {
+        notice.failure = None;
+    }
+    if let Some(facts) = notice.deployment.as_mut().filter(|_| !is_over) {
+        facts.duration_ms = None;
+        facts.attempt = 1;
+    }
+    match event {
+        Event::Cancelled => {
+            notice.actor = Some("grace@example.com".to_owned());
+            notice.text = Some("wrong branch".to_owned());
+        }
+        Event::Locked | Event::Unlocked => {
+            notice.deployment = None;
+            notice.target = None;
+            notice.actor = Some("grace@example.com".to_owned());
+            notice.text = Some("Migration of the <orders> table & its index".to_owned());
+        }
+        Event::Stuck => notice.folded = 4,
+        Event::KeyRotationDue | Event::Test => {
+            notice.deployment = None;
+            notice.target = None;
+            notice.project = None;
+            notice.url = None;
+        }
+        Event::Requested
+        | Event::AwaitingApproval
+        | Event::Started
+        | Event::Succeeded
+        | Event::Failed
+        | Event::RolledBack
+        | Event::Recovered
+        | Event::TargetUnreachable => {}
+    }
+    notice
+}
+
+pub(crate) fn plain_mail_server() -> SmtpServer {
+    let authority = Authority::new().expect("there are random bytes");
+    SmtpServer::start(SmtpTls::Off, &authority, None)
+}
+
+pub(crate) fn plain_mail(server: &SmtpServer) -> Values {
+    let port = server.port().to_string();
+    values([
+        ("host", "127.0.0.1"),
+        ("port", port.as_str()),
+        ("tls", "off"),
+        ("from", "Slipway <slipway@example.com>"),
+    ])
+}
+
+/// A mail without the random text between its parts.
+pub(crate) fn without_boundary(content: &str) -> String {
+    let boundary = content.split("boundary=\"").nth(1);
+    let boundary = boundary.and_then(|rest| rest.split('"').next());
+    content.replace(boundary.expect("it has parts"), "BOUNDARY")
 }
