@@ -4,7 +4,7 @@
 //! armed by `SLIPWAY_FAIL_POINT=name`, or `name:3` for the third time that it is passed.
 
 /// Every point there is. Each is placed once, and what is placed is listed: a tidy test compares.
-pub const POINTS: [&str; 54] = [
+pub const POINTS: [&str; 60] = [
     // A request is accepted.
     "admission.before_bundle",
     "admission.after_bundle",
@@ -49,6 +49,13 @@ pub const POINTS: [&str; 54] = [
     "finish.before_delay",
     "finish.before_return",
     "finish.after_index",
+    // A message is sent.
+    "notify.before_claim",
+    "notify.after_claim",
+    "notify.before_send",
+    "notify.after_send",
+    "notify.before_record",
+    "notify.after_record",
     // A lease goes on.
     "renew.before_row",
     "renew.before_index",

@@ -59,6 +59,8 @@ pub struct NewDeployment {
     pub retry_of: Option<DeploymentId>,
     /// How to recognise the same request again.
     pub idempotency: Option<Idempotency>,
+    /// A bit for each event of the project that anybody is told of.
+    pub told: i64,
     /// What the audit trail is to say of it, but for the deployment that it becomes.
     pub entry: audit::entry::Entry,
 }

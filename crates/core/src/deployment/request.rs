@@ -69,6 +69,7 @@ pub(super) fn wanted(
         requested_by: Some(actor.user),
         retry_of: None,
         idempotency,
+        told: scene.told,
         entry: Entry::by(actor, Action::DeploymentCreate, now),
     };
     let target = TargetName {

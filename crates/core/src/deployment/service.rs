@@ -25,6 +25,7 @@ use crate::{
     error::{Error, Result},
     fail,
     id::DeploymentId,
+    notify::outbox::{self, deployment::Happening},
     ports::{Authority, Enqueued, Entry, Event},
     project, target,
 };
@@ -216,7 +217,7 @@ pub async fn cancel(
     open(ctx, actor, id, Permission::Deploy).await?;
     // A deployment may move between looking and writing, but only a few times.
     for _ in 0..5 {
-        let (row, _) = open(ctx, actor, id, Permission::Deploy).await?;
+        let (row, project) = open(ctx, actor, id, Permission::Deploy).await?;
         let done = match row.status {
             Status::Cancelled => true,
             Status::Succeeded | Status::Failed | Status::Superseded => {
@@ -224,7 +225,7 @@ pub async fn cancel(
                 return Err(Error::conflict("already_ended", message));
             }
             Status::AwaitingApproval | Status::Queued => {
-                cancel_waiting(ctx, actor, &row, now).await?
+                cancel_waiting(ctx, actor, (&row, project.told), now).await?
             }
             Status::Running => {
                 let first = cancel_running(ctx, actor, &row, now).await?;
@@ -266,7 +267,12 @@ async fn cancel_running(ctx: &Ctx, actor: &Actor, row: &Model, now: DateTime<Utc
     Ok(first)
 }
 
-async fn cancel_waiting(ctx: &Ctx, actor: &Actor, row: &Model, now: DateTime<Utc>) -> Result<bool> {
+async fn cancel_waiting(
+    ctx: &Ctx,
+    actor: &Actor,
+    (row, told): (&Model, i64),
+    now: DateTime<Utc>,
+) -> Result<bool> {
     let stop = Transition::Cancel {
         by: Some(actor.user),
     };
@@ -275,6 +281,7 @@ async fn cancel_waiting(ctx: &Ctx, actor: &Actor, row: &Model, now: DateTime<Utc
         let won = store::apply(&tx, row, Guard::State, &stop, now).await?;
         if won {
             ctx.audit.record(&tx, &audited(actor, row, now)).await?;
+            outbox::tell(&tx, told, Happening::of(row, &stop, now)).await?;
         }
         tx.commit().await?;
         Ok(won)
@@ -320,6 +327,7 @@ pub async fn retry(ctx: &Ctx, actor: &Actor, id: DeploymentId) -> Result<Detail>
         requested_by: Some(actor.user),
         retry_of: Some(row.id),
         idempotency: None,
+        told: project.told,
         entry: Audited::by(actor, Action::DeploymentRetry, crate::db::now()),
     };
     let admitted = admit(ctx, wanted).await?;

@@ -13,7 +13,11 @@ use crate::{
     deployment,
     error::{Error, Result},
     field::Remark,
-    ports::{Authority, Event, Place},
+    notify::{
+        event::Event,
+        outbox::{self, lock::Told},
+    },
+    ports::{self, Authority, Place},
     project, target,
 };
 
@@ -67,6 +71,14 @@ pub async fn put(
         ctx.audit.record(&tx, &entry).await?;
         // Read here: somebody else may lift it at once.
         let locks = store::active(&tx).await?;
+        let by = Some(actor.name.as_str());
+        let told = Told {
+            scope,
+            reason: &lock.reason,
+            by,
+            at: now,
+        };
+        outbox::lock::tell(&tx, Event::Locked, told).await?;
         tx.commit().await?;
         Ok(locks)
     })
@@ -88,10 +100,19 @@ pub async fn put(
 /// [`Error::NotFound`], [`Error::Forbidden`].
 pub async fn lift(ctx: &Ctx, actor: &Actor, address: Address<'_>) -> Result<()> {
     let scope = open(ctx, actor, address, false).await?;
+    let now = crate::db::now();
     let tx = ctx.db.begin().await?;
+    let row = store::find(&tx, scope).await?;
     if store::remove(&tx, scope).await? {
-        let entry = entry(actor, Action::LockLift, scope, crate::db::now());
+        let entry = entry(actor, Action::LockLift, scope, now);
         ctx.audit.record(&tx, &entry).await?;
+        let told = Told {
+            scope,
+            reason: row.as_ref().map_or("", |row| &row.reason),
+            by: Some(&actor.name),
+            at: now,
+        };
+        outbox::lock::tell(&tx, Event::Unlocked, told).await?;
     }
     tx.commit().await?;
     tracing::info!(
@@ -177,7 +198,7 @@ async fn release(ctx: &Ctx, scope: Scope) -> Result<()> {
             let entry = row.entry();
             ctx.queue.requeue(entry, &Authority::Database).await?;
         }
-        ctx.bus.publish(Event::Changed(row.id)).await;
+        ctx.bus.publish(ports::Event::Changed(row.id)).await;
     }
     Ok(())
 }

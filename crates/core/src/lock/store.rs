@@ -12,13 +12,13 @@ use sea_orm::{
 
 use super::{
     covering::{Lock, Locks, Scope},
-    entity::{ActiveModel, Column, Entity},
+    entity::{ActiveModel, Column, Entity, Model},
 };
 use crate::{
     account,
     db::now_us,
     error::Result,
-    id::{ProjectId, TargetId, UserId},
+    id::{LockId, ProjectId, TargetId, UserId},
     project::entity as project,
     target::entity as target,
 };
@@ -89,17 +89,37 @@ pub async fn remove(conn: &impl ConnectionTrait, scope: Scope) -> Result<bool> {
     Ok(removed.rows_affected > 0)
 }
 
-/// Removes locks that have expired.
+/// The lock of a scope, whether it still holds or not.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn prune(conn: &impl ConnectionTrait) -> Result<u64> {
+pub async fn find(conn: &impl ConnectionTrait, scope: Scope) -> Result<Option<Model>> {
+    Ok(Entity::find()
+        .filter(Column::Covers.eq(scope.to_string()))
+        .one(conn)
+        .await?)
+}
+
+/// Locks that have expired, some at a time.
+///
+/// # Errors
+/// When the database fails.
+pub async fn expired(conn: &impl ConnectionTrait) -> Result<Vec<Model>> {
     let now = now_us(conn.get_database_backend());
-    let removed = Entity::delete_many()
+    Ok(Entity::find()
         .filter(Expr::col(Column::ExpiresUs).lte(now))
-        .exec(conn)
-        .await?;
-    Ok(removed.rows_affected)
+        .order_by_asc(Column::Id)
+        .limit(100)
+        .all(conn)
+        .await?)
+}
+
+/// Removes one lock, unless another process was first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn remove_one(conn: &impl ConnectionTrait, id: LockId) -> Result<bool> {
+    Ok(Entity::delete_by_id(id).exec(conn).await?.rows_affected > 0)
 }
 
 /// Every lock that holds now, on the database's clock.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     deployment::{entity::deployment::Model, status::Status},
+    notify::delivery::state::State,
     recovery::{rebuild::Rebuilt, reconciler::Mended},
     word::words,
 };
@@ -50,6 +51,7 @@ pub struct Counters {
     ended: [AtomicU64; Status::ALL.len()],
     started: [AtomicU64; BOUNDS_MS.len() + 1],
     started_us: AtomicU64,
+    sent: [AtomicU64; State::ALL.len()],
 }
 
 impl Counters {
@@ -93,6 +95,16 @@ impl Counters {
         }
     }
 
+    /// An attempt to send a message ended here, and left it in this state; nothing when another sender
+    /// has it.
+    pub fn sent(&self, state: Option<State>) {
+        for (of, counter) in State::ALL.iter().zip(&self.sent) {
+            if Some(*of) == state {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// A deployment started here. Only the first start counts: later ones wait for other reasons.
     pub fn started(&self, row: &Model) {
         let Some(at) = row.started_at else {
@@ -130,6 +142,14 @@ impl Counters {
                 .collect(),
             started: self.started.iter().map(number).collect(),
             started_us: number(&self.started_us),
+            sent: [State::Delivered, State::Pending, State::Failed]
+                .into_iter()
+                .filter_map(|state| {
+                    let mut counters = State::ALL.iter().zip(&self.sent);
+                    let (_, counter) = counters.find(|(of, _)| **of == state)?;
+                    Some((outcome(state).to_owned(), number(counter)))
+                })
+                .collect(),
         }
     }
 }
@@ -147,6 +167,17 @@ pub struct Counted {
     pub started: Vec<u64>,
     /// How long they had waited in all, in microseconds.
     pub started_us: u64,
+    /// How many attempts to send a message ended, by outcome.
+    pub sent: BTreeMap<String, u64>,
+}
+
+/// What became of an attempt that left its message in this state.
+fn outcome(state: State) -> &'static str {
+    if state == State::Pending {
+        "retry"
+    } else {
+        state.as_str()
+    }
 }
 
 #[cfg(test)]

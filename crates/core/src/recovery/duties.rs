@@ -13,6 +13,7 @@ use crate::{
     ctx::Ctx,
     db,
     error::Result,
+    notify::outbox,
     ports::QueueError,
     process::{duty, entity::ProcessKind},
 };
@@ -57,6 +58,7 @@ impl Duties {
         );
         tasks.spawn(stop.clone().run_until_cancelled_owned(tidy(ctx.clone())));
         tasks.spawn(stop.clone().run_until_cancelled_owned(seal(ctx.clone())));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(watch(ctx.clone())));
         Ok(Self {
             tasks,
             stop,
@@ -157,6 +159,15 @@ async fn seal(ctx: Ctx) {
             tracing::warn!(error = ?error, "sealing the audit trail failed");
         }
         tokio::time::sleep(jittered(SEAL)).await;
+    }
+}
+
+async fn watch(ctx: Ctx) {
+    loop {
+        tokio::time::sleep(jittered(outbox::watch::INTERVAL)).await;
+        if let Err(error) = outbox::watch::run_once(&ctx, db::now()).await {
+            tracing::warn!(error = ?error, "looking for what people should be told failed");
+        }
     }
 }
 

@@ -98,9 +98,12 @@ async fn take_back(ctx: &Ctx, row: &Model, guard: Guard, now: DateTime<Utc>) -> 
     let left = crate::db::retried(|| async {
         let tx = ctx.db.begin().await?;
         let left = store::leave(&tx, row, guard.clone(), &transition, now).await?;
+        if let Some(left) = &left {
+            left.tell(&tx, &transition, now).await?;
+        }
         fail::point("reaper.before_commit");
         tx.commit().await?;
-        Ok(left)
+        Ok(left.map(|left| left.row.status))
     })
     .await?;
     let Some(status) = left else {

@@ -230,7 +230,7 @@ async fn a_lock_ends_at_its_time(rig: Rig) {
     let gone = service::get(&rig.ctx, &site.owner, LIVE).await;
     assert!(matches!(gone, Err(Error::NotFound("lock"))), "{gone:?}");
     assert_eq!(locked_for(&rig, id).await, None);
-    let pruned = slipway_core::lock::store::prune(rig.ctx.db.writer()).await;
+    let pruned = slipway_core::notify::outbox::lock::expire(&rig.ctx, db::now()).await;
     assert_eq!(pruned.unwrap(), 2);
 }
 

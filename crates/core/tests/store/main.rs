@@ -42,6 +42,7 @@ mod log;
 mod migrate;
 mod nonces;
 mod notify_model;
+mod notify_outbox;
 mod people;
 mod plans;
 mod policies;

@@ -61,7 +61,7 @@ const CHANNEL: [Field; 2] = [
 
 /// A service that sends nothing.
 #[derive(Debug)]
-struct Pigeon;
+pub(crate) struct Pigeon;
 
 #[async_trait]
 impl Provider for Pigeon {
@@ -103,14 +103,14 @@ impl Provider for Pigeon {
     }
 }
 
-struct Scene {
-    rig: Rig,
-    ctx: Ctx,
-    admin: Actor,
-    manager: Actor,
+pub(crate) struct Scene {
+    pub(crate) rig: Rig,
+    pub(crate) ctx: Ctx,
+    pub(crate) admin: Actor,
+    pub(crate) manager: Actor,
 }
 
-async fn scene(rig: Rig) -> Scene {
+pub(crate) async fn scene(rig: Rig) -> Scene {
     let ctx = rig
         .ctx
         .clone()
@@ -132,7 +132,7 @@ const TRAIL: &str = "SELECT action AS text FROM audit_entries UNION ALL SELECT `
     audit_entries UNION ALL SELECT `after` FROM audit_entries";
 
 impl Scene {
-    async fn text(&self, sql: &str) -> String {
+    pub(crate) async fn text(&self, sql: &str) -> String {
         let statement = Statement::from_string(self.ctx.db.backend(), sql);
         let rows = self.ctx.db.reader().query_all_raw(statement).await.unwrap();
         let texts = rows
@@ -141,7 +141,7 @@ impl Scene {
         texts.flatten().collect::<Vec<_>>().join("\n")
     }
 
-    async fn provider(&self, name: &str) -> ProviderId {
+    pub(crate) async fn provider(&self, name: &str) -> ProviderId {
         let input = NewProvider {
             name: name.parse().unwrap(),
             kind: "pigeon".to_owned(),
@@ -151,7 +151,7 @@ impl Scene {
         made.unwrap().row.id
     }
 
-    async fn channel(&self, provider: ProviderId, name: &str) -> ChannelId {
+    pub(crate) async fn channel(&self, provider: ProviderId, name: &str) -> ChannelId {
         let input = NewChannel {
             provider,
             name: name.parse().unwrap(),
@@ -162,7 +162,7 @@ impl Scene {
     }
 }
 
-fn wanted(channel: ChannelId, events: &[&str]) -> NewSubscription {
+pub(crate) fn wanted(channel: ChannelId, events: &[&str]) -> NewSubscription {
     NewSubscription {
         channels: vec![channel],
         events: events.iter().map(ToString::to_string).collect(),

@@ -130,6 +130,7 @@ async fn what_is_out_of_date_is_removed(rig: Rig) {
         locks: 0,
         processes: 1,
         audit: 0,
+        notices: 0,
     };
     assert_eq!(tidied, expected);
     // The deployments stay; the key means a new one from now on.

@@ -320,6 +320,7 @@ impl Site {
             requested_by: Some(self.owner.user),
             retry_of: None,
             idempotency: None,
+            told: self.project.told,
             entry: Entry::by(&self.owner, Action::DeploymentCreate, db::now()),
         }
     }

@@ -106,6 +106,32 @@ impl Opened {
         }
     }
 
+    /// Asks for more within the transaction; what is asked at the same time leaves with one trip.
+    ///
+    /// # Errors
+    /// Those of `ask`; then everything is undone.
+    pub async fn also<T, F>(self, ask: impl FnOnce(Line) -> F) -> Result<(Self, T)>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        match self.0 {
+            Inner::Own(mut own) => match line::carry(&mut own, (None, None), ask).await {
+                Ok(answer) => Ok((Self(Inner::Own(own)), answer)),
+                Err(error) => {
+                    own.roll_back().await;
+                    Err(error)
+                }
+            },
+            Inner::Transaction(tx) => {
+                let tx = Arc::new(tx);
+                let answer = ask(Line::Transaction(Arc::clone(&tx))).await?;
+                let tx = Arc::into_inner(tx);
+                let tx = tx.ok_or_else(|| broken("a transaction is still in use"))?;
+                Ok((Self(Inner::Transaction(tx)), answer))
+            }
+        }
+    }
+
     /// Carries out the rest and makes everything last; nothing, and everything undone, when an
     /// expectation was not met.
     ///

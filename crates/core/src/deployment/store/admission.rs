@@ -24,6 +24,7 @@ use crate::{
     },
     error::{Error, Result},
     fail,
+    notify::outbox::{self, deployment::Happening},
     project::policy::QueuePolicy,
 };
 
@@ -104,6 +105,16 @@ async fn admit_plain(
     let wanted: Vec<&NewDeployment> = requests.iter().collect();
     let (rows, keys) = models(&wanted, ids, now);
     let entries = entries(&wanted, &rows);
+    let told = told(&wanted, &rows);
+    let tx = if told.is_empty() {
+        tx
+    } else {
+        let (tx, ()) = tx
+            .also(|tx| async move { outbox::record(&tx, &told).await })
+            .await
+            .map_err(target_gone)?;
+        tx
+    };
     fail::point("admission.before_bundle");
     let inserted = tx
         .finish_with(|tx| insert_at_once(tx, &door.trail, (&rows, &keys), &entries))
@@ -118,6 +129,16 @@ async fn admit_plain(
         }
         Err(error) => Err(target_gone(error)),
     }
+}
+
+/// What of these anybody may be told of.
+fn told(requests: &[&NewDeployment], rows: &[Model]) -> Vec<Happening> {
+    let each = requests.iter().zip(rows);
+    each.filter_map(|(request, row)| {
+        let happening = Happening::requested(row);
+        outbox::is_heard(request.told, &happening).then_some(happening)
+    })
+    .collect()
 }
 
 async fn commit(tx: Transaction) -> Result<()> {
@@ -326,6 +347,8 @@ impl<C: ConnectionTrait> Batch<'_, C> {
     async fn insert(&mut self, requests: &[&NewDeployment]) -> Result<Vec<Model>> {
         let inserted = insert(self.tx, self.trail, requests, self.ids, self.now).await;
         let (rows, keys) = inserted.map_err(target_gone)?;
+        let told = told(requests, &rows);
+        outbox::record(self.tx, &told).await?;
         self.ids.before += i64::try_from(rows.len()).unwrap_or_default();
         self.known.extend(keys);
         Ok(rows)

@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, QueryFilter as _,
-    UpdateMany, Value, sea_query::Expr,
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, FromQueryResult,
+    QueryFilter as _, QuerySelect as _, UpdateMany, Value,
+    sea_query::{Expr, Query, SimpleExpr},
 };
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use crate::{
         status::{Status, Transition, next},
     },
     error::{Error, Result},
+    notify::outbox::{self, deployment::Happening},
+    project::entity as project,
     target::entity as target,
 };
 
@@ -86,7 +89,22 @@ pub async fn apply(
     Ok(true)
 }
 
-/// Ends a run along one edge and answers the state that follows, or nothing when [`apply`] refuses.
+/// A deployment whose run has ended.
+#[derive(Debug, FromQueryResult)]
+pub struct Left {
+    /// The row as it stands now.
+    #[sea_orm(nested)]
+    pub row: Model,
+    #[sea_orm(nested)]
+    heard: Heard,
+}
+
+#[derive(Debug, FromQueryResult)]
+struct Heard {
+    told: i64,
+}
+
+/// Ends a run along one edge and answers what follows, or nothing when [`apply`] refuses.
 ///
 /// If it would wait for another run although somebody has asked for it to stop, it is cancelled in
 /// the same transaction: no claim would ever take it.
@@ -99,20 +117,53 @@ pub async fn leave(
     guard: Guard,
     transition: &Transition,
     now: DateTime<Utc>,
-) -> Result<Option<Status>> {
+) -> Result<Option<Left>> {
     if !apply(tx, row, guard, transition, now).await? {
         return Ok(None);
     }
-    let left = Entity::find_by_id(row.id).one(tx).await?;
-    let left = left.ok_or_else(|| crate::db::broken("a deployment vanished as it was written"))?;
-    if left.status != Status::Queued || left.cancel_requested_at.is_none() {
-        return Ok(Some(left.status));
+    let told = Query::select()
+        .column((project::Entity, project::Column::Told))
+        .from(project::Entity)
+        .and_where(
+            Expr::col((project::Entity, project::Column::Id)).equals((Entity, Column::ProjectId)),
+        )
+        .to_owned();
+    let left = Entity::find_by_id(row.id)
+        .expr_as(SimpleExpr::SubQuery(None, Box::new(told.into())), "told")
+        .into_model::<Left>()
+        .one(tx)
+        .await?;
+    let mut left =
+        left.ok_or_else(|| crate::db::broken("a deployment vanished as it was written"))?;
+    if left.row.status == Status::Queued && left.row.cancel_requested_at.is_some() {
+        let stop = Transition::Cancel {
+            by: left.row.cancel_requested_by,
+        };
+        apply(tx, &left.row, Guard::State, &stop, now).await?;
+        left.row.status = Status::Cancelled;
     }
-    let stop = Transition::Cancel {
-        by: left.cancel_requested_by,
-    };
-    apply(tx, &left, Guard::State, &stop, now).await?;
-    Ok(Some(Status::Cancelled))
+    Ok(Some(left))
+}
+
+impl Left {
+    /// Writes who is told of it, once everything else is written.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn tell(
+        &self,
+        tx: &impl ConnectionTrait,
+        transition: &Transition,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let stopped = Transition::Cancel {
+            by: self.row.cancel_requested_by,
+        };
+        let is_stopped = self.row.status == Status::Cancelled;
+        let happened = if is_stopped { &stopped } else { transition };
+        let happening = Happening::of(&self.row, happened, now);
+        outbox::tell(tx, self.heard.told, happening).await
+    }
 }
 
 fn record(

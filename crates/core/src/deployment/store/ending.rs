@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, QueryFilter as _,
-    QueryTrait as _, Value, sea_query::Expr,
+    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, ExprTrait as _,
+    QueryFilter as _, QueryTrait as _, Value,
+    sea_query::{Expr, Query, SelectStatement},
 };
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
     step::{self, StepEnd},
 };
 use crate::{
-    db::{self, Bundle, Db, Transaction, is_one_of, padded},
+    db::{self, Bundle, Db, Done, Line, Transaction, distinct, is_one_of, padded},
     deployment::{
         entity::deployment::{Column, Entity, Model},
         status::{Status, Transition, next},
@@ -20,6 +21,11 @@ use crate::{
     error::Result,
     fail,
     id::{DeploymentId, StepId, TargetId},
+    notify::outbox::{
+        self,
+        deployment::{Happening, SUCCEEDED, mask},
+    },
+    project,
     target::entity as target,
 };
 
@@ -55,10 +61,13 @@ pub async fn succeed_all(db: &Db, endings: Vec<Ending>) -> Vec<Result<bool>> {
             if output.map(Chunk::size_bytes).sum::<usize>() > TOGETHER_BYTES_MAX {
                 return Ok(None);
             }
-            let bundle = success(db.backend(), &endings)?;
+            let bundle = success(db.backend(), &endings, Hearers::None)?;
             fail::point("finish.before_bundle");
-            let done = db.at_once(&bundle).await?;
+            let mut done = db.at_once(&bundle).await?;
             fail::point("finish.after_bundle");
+            if done.is_none() {
+                done = succeed_heard(db, &endings).await?;
+            }
             Ok(done.map(|_| vec![true; endings.len()]))
         },
         |ending| async move {
@@ -86,15 +95,16 @@ pub async fn leave_one(
         step::end(&tx, &[(id, end)], at).await?;
     }
     let left = leave(&tx, row, Guard::Fence(row.fence), transition, now).await?;
-    if left.is_none() {
+    let Some(left) = left else {
         return Ok(None);
-    }
+    };
     if let Some(output) = &last.output {
         tx.execute_raw(log::proven(db.backend(), std::slice::from_ref(output)))
             .await?;
     }
+    left.tell(&tx, transition, now).await?;
     commit(tx).await?;
-    Ok(left)
+    Ok(Some(left.row.status))
 }
 
 async fn commit(tx: Transaction) -> Result<()> {
@@ -104,8 +114,51 @@ async fn commit(tx: Transaction) -> Result<()> {
     Ok(())
 }
 
+/// Whether anybody may be told of successes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hearers {
+    /// Nobody may, or nothing is written.
+    None,
+    /// Whoever is to be told is told already.
+    Told,
+}
+
+/// The same with who is told of it. Nothing is written when nobody is, which the usual bundle does.
+async fn succeed_heard(db: &Db, endings: &[Ending]) -> Result<Option<Vec<Done>>> {
+    let (tx, is_heard) = db.begin_at_once(|tx| tell(tx, endings)).await?;
+    if !is_heard {
+        tx.roll_back().await;
+        return Ok(None);
+    }
+    let bundle = success(db.backend(), endings, Hearers::Told)?;
+    tx.finish(&bundle).await
+}
+
+/// Writes who is told; false when there is nobody. The rows are read anew: a run finds its commit only
+/// after its claim.
+async fn tell(tx: Line, endings: &[Ending]) -> Result<bool> {
+    let projects = distinct(endings.iter().map(|ending| ending.row.project_id));
+    let projects = project::store::find_many(&tx, &projects).await?;
+    let told = |row: &Model| {
+        let of = projects.iter().find(|it| it.id == row.project_id);
+        of.map_or(0, |it| it.told)
+    };
+    let ids = endings.iter().map(|ending| ending.row.id);
+    let rows = super::read::find_many(&tx, &padded(ids.collect())).await?;
+    let happenings: Vec<Happening> = endings
+        .iter()
+        .filter_map(|ending| {
+            let row = rows.iter().find(|row| row.id == ending.row.id)?;
+            let happening = Happening::of(row, &Transition::Succeed, ending.now)?;
+            outbox::is_heard(told(row), &happening).then_some(happening)
+        })
+        .collect();
+    outbox::record(&tx, &happenings).await?;
+    Ok(!happenings.is_empty())
+}
+
 /// Does nothing when one of them is not as it was claimed.
-fn success(backend: DbBackend, endings: &[Ending]) -> Result<Bundle> {
+fn success(backend: DbBackend, endings: &[Ending], hearers: Hearers) -> Result<Bundle> {
     let to = next(Status::Running, &Transition::Succeed)
         .map_err(|illegal| db::broken(illegal.to_string()))?;
     let now = endings.iter().map(|ending| ending.now).max();
@@ -115,7 +168,7 @@ fn success(backend: DbBackend, endings: &[Ending]) -> Result<Bundle> {
         .map(|ending| (ending.row.id, ending.row.fence));
     let runs: Vec<(DeploymentId, i64)> = padded(runs.collect());
     let nothing = || Expr::value(Value::String(None));
-    let ended = Entity::update_many()
+    let mut ended = Entity::update_many()
         .col_expr(Column::Status, Expr::value(to))
         .col_expr(Column::Reason, nothing())
         .col_expr(Column::ReasonText, nothing())
@@ -125,6 +178,9 @@ fn success(backend: DbBackend, endings: &[Ending]) -> Result<Bundle> {
         .col_expr(Column::FinishedAt, Expr::value(now))
         .filter(is_one_of((Column::Id, Column::Fence), runs.clone()))
         .filter(Column::Status.eq(Status::Running));
+    if hearers == Hearers::None {
+        ended = ended.filter(Expr::exists(heard()).not());
+    }
     let ends = endings.iter().filter_map(|ending| ending.last.step);
     let latest = ends.clone().map(|(.., at)| at).max().unwrap_or(now);
     let ends: Vec<(StepId, StepEnd)> = ends.map(|(id, end, _)| (id, end)).collect();
@@ -152,4 +208,19 @@ fn success(backend: DbBackend, endings: &[Ending]) -> Result<Bundle> {
         return Ok(bundle);
     }
     Ok(bundle.write(log::proven(backend, &output)))
+}
+
+/// The deployment's project, if anybody may be told of a success.
+fn heard() -> SelectStatement {
+    let column = |column| Expr::col((project::entity::Entity, column));
+    Query::select()
+        .expr(Expr::value(1_i64))
+        .from(project::entity::Entity)
+        .and_where(column(project::entity::Column::Id).equals((Entity, Column::ProjectId)))
+        .and_where(
+            column(project::entity::Column::Told)
+                .bit_and(mask(&SUCCEEDED))
+                .ne(0_i64),
+        )
+        .to_owned()
 }

@@ -252,7 +252,8 @@ pub async fn read_after(
         .collect())
 }
 
-fn lines(row: &Model) -> impl Iterator<Item = LogLine> + '_ {
+/// The lines of a row.
+pub(crate) fn lines(row: &Model) -> impl Iterator<Item = LogLine> + '_ {
     row.body
         .lines()
         .zip(row.first_line..)

@@ -26,6 +26,17 @@ pub async fn find(conn: &impl ConnectionTrait, id: DeploymentId) -> Result<Optio
     Ok(Entity::find_by_id(id).one(conn).await?)
 }
 
+/// These deployments.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find_many(conn: &impl ConnectionTrait, ids: &[DeploymentId]) -> Result<Vec<Model>> {
+    Ok(Entity::find()
+        .filter(Column::Id.is_in(ids.iter().copied()))
+        .all(conn)
+        .await?)
+}
+
 /// Which deployments a list shows.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {

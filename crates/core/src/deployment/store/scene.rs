@@ -42,6 +42,8 @@ pub struct Scene {
     pub repository: Option<String>,
     /// What is deployed unless the request says otherwise.
     pub default_branch: String,
+    /// A bit for each event that anybody is told of.
+    pub told: i64,
     /// What happens to requests while others wait.
     pub queue_policy: QueuePolicy,
     /// Not 0 when it has a pipeline.
@@ -145,6 +147,7 @@ fn query(user: UserId, project: &str, targets: &[&str]) -> Option<SelectStatemen
         "repository",
         "default_branch",
         "queue_policy",
+        "told",
     ] {
         query.column(("p", name));
     }

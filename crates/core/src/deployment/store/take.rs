@@ -22,7 +22,9 @@ use crate::{
     fail,
     id::{DeploymentId, TargetId},
     lock,
+    notify::outbox::{self, deployment::Happening},
     ports::Entry,
+    project::entity as project,
     target::entity as target,
 };
 
@@ -42,6 +44,8 @@ struct Slot {
     holder: Option<DeploymentId>,
     queued: Option<DeploymentId>,
     running: Option<DeploymentId>,
+    /// A bit for each event of the project that anybody is told of.
+    told: i64,
 }
 
 /// Claims what may run; in order.
@@ -72,6 +76,7 @@ struct Start<'a> {
     by: &'a Claimant<'a>,
     fence: i64,
     lease_until: i64,
+    told: i64,
 }
 
 /// What was seen while the rows of the targets were held.
@@ -108,6 +113,11 @@ async fn take(
     if starting.is_empty() {
         tx.roll_back().await;
     } else {
+        let told = told(&starting, now);
+        if !told.is_empty() {
+            let also = tx.also(|tx| async move { outbox::record(&tx, &told).await });
+            tx = also.await?.0;
+        }
         fail::point("claim.before_commit");
         let begun = tx.finish(&beginning(db.backend(), &starting, now)?).await?;
         fail::point("claim.after_commit");
@@ -157,6 +167,7 @@ fn judge<'a>(candidates: &[Candidate<'a>], seen: &Seen) -> (Vec<Option<Refusal>>
                 by,
                 fence: slot.epoch + 1,
                 lease_until: seen.now_us + db::micros(by.lease),
+                told: slot.told,
             });
         }
         refused.push(refusal);
@@ -184,6 +195,7 @@ async fn look(tx: Line, targets: Vec<TargetId>) -> Result<Seen> {
         Option<DeploymentId>,
         i64,
         i64,
+        i64,
     );
     let lines = target::Entity::find()
         .select_only()
@@ -192,6 +204,7 @@ async fn look(tx: Line, targets: Vec<TargetId>) -> Result<Seen> {
         .expr_as(nested(first(Status::Running)), "running")
         .expr_as(nested(count(Status::Running)), "everywhere")
         .expr_as(now_us(tx.get_database_backend()), "now_us")
+        .expr_as(nested(told_of()), "told")
         .filter(target::Column::Id.is_in(targets))
         .into_tuple::<Lined>();
     let (held, lines, locks) = tokio::try_join!(
@@ -202,12 +215,13 @@ async fn look(tx: Line, targets: Vec<TargetId>) -> Result<Seen> {
     )?;
     let (running, now_us) = lines.first().map_or((0, 0), |line| (line.3, line.4));
     let slots = held.into_iter().filter_map(|(id, epoch, holder)| {
-        let (_, queued, running, ..) = lines.iter().find(|(line, ..)| *line == id)?;
+        let (_, queued, running, .., told) = lines.iter().find(|(line, ..)| *line == id)?;
         let slot = Slot {
             epoch,
             holder,
             queued: *queued,
             running: *running,
+            told: *told,
         };
         Some((id, slot))
     });
@@ -248,6 +262,30 @@ fn first(status: Status) -> SelectStatement {
         .order_by((Entity, Column::Id), Order::Asc)
         .limit(1)
         .to_owned()
+}
+
+/// Which events of the target's project anybody is told of.
+fn told_of() -> SelectStatement {
+    Query::select()
+        .column((project::Entity, project::Column::Told))
+        .from(project::Entity)
+        .and_where(
+            Expr::col((project::Entity, project::Column::Id))
+                .equals((target::Entity, target::Column::ProjectId)),
+        )
+        .to_owned()
+}
+
+/// What of these anybody may be told of.
+fn told(starting: &[Start<'_>], now: DateTime<Utc>) -> Vec<Happening> {
+    let heard = starting.iter().filter_map(|it| {
+        let happening = Happening::of(it.row, &Transition::Start, now)?;
+        outbox::is_heard(it.told, &happening).then(|| Happening {
+            row: *it.row_after(now),
+            ..happening
+        })
+    });
+    heard.collect()
 }
 
 fn count(status: Status) -> SelectStatement {

@@ -83,7 +83,9 @@ fn case(point: &str) -> Case {
 
 #[test]
 fn abort_at_any_point_loses_nothing_and_costs_no_attempt() {
-    let points = Mutex::new(POINTS.iter().copied());
+    // Those around a message end no deployment; they have a test of their own.
+    let of_deployments = POINTS.iter().filter(|point| !point.starts_with("notify."));
+    let points = Mutex::new(of_deployments.copied());
     let next = || points.lock().unwrap().next();
     thread::scope(|scope| {
         for _ in 0..GROUNDS {
