@@ -41,7 +41,9 @@ async fn api() -> anyhow::Result<()> {
          runs without one",
     )?;
     let backends = slipway_queue::connect(redis).await?;
+    let providers = slipway_notify::registry(&settings.notifications)?;
     let ctx = start::open(settings, backends.queue, backends.bus).await?;
+    let ctx = ctx.with_providers(providers);
     if let Some(admin) = start::first_admin(&ctx).await? {
         announce(&admin)?;
     }

@@ -10,6 +10,7 @@ use slipway_core::{
     ctx::Ctx,
     db,
     deployment::queue::{Summary, summary},
+    notify::outbox::queue::{Backlog, backlog},
     process::{
         counters::{BOUNDS_MS, Counted},
         service::{Seen, Standing, processes},
@@ -40,6 +41,7 @@ async fn show(ctx: Data<Ctx>, SignedIn(actor): SignedIn) -> Result<HttpResponse,
     leases(&mut text, &ctx, &summary);
     of_processes(&mut text, &processes);
     counted(&mut text, &processes);
+    messages(&mut text, &backlog(&ctx).await?, &processes);
     Ok(HttpResponse::Ok().content_type(TEXT_FORMAT).body(text.0))
 }
 
@@ -158,6 +160,35 @@ fn counted(text: &mut Text, processes: &[Seen]) {
     for seen in processes {
         latency(text, &seen.row.name, &seen.counted);
     }
+}
+
+fn messages(text: &mut Text, backlog: &Backlog, processes: &[Seen]) {
+    text.family(
+        "slipway_notifications_sent_total",
+        "counter",
+        "Attempts to send a message, by outcome.",
+    );
+    for seen in processes {
+        for (outcome, number) in &seen.counted.sent {
+            let labels = [("process", seen.row.name.as_str()), ("outcome", outcome)];
+            text.sample("slipway_notifications_sent_total", &labels, number);
+        }
+    }
+    text.gauge(
+        "slipway_notifications_pending",
+        "Messages that are not delivered yet.",
+        backlog.waiting,
+    );
+    text.gauge(
+        "slipway_notifications_oldest_pending_seconds",
+        "How long the oldest of them has waited.",
+        seconds(i64::try_from(backlog.oldest_us).unwrap_or(i64::MAX)),
+    );
+    text.gauge(
+        "slipway_notifications_circuits_open",
+        "Providers with which nothing is sent for a while, as everything failed lately.",
+        backlog.circuits_open,
+    );
 }
 
 fn latency(text: &mut Text, process: &str, counted: &Counted) {

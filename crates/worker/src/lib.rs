@@ -12,6 +12,7 @@ pub mod health;
 pub mod instance;
 pub mod lease;
 mod neighbours;
+pub mod notify;
 pub mod output;
 pub mod release;
 pub mod runner;

@@ -49,7 +49,9 @@ async fn worker() -> anyhow::Result<()> {
          up` runs without one",
     )?;
     let backends = slipway_queue::connect(redis).await?;
+    let providers = slipway_notify::registry(&settings.notifications)?;
     let ctx = start::open(settings, backends.queue, backends.bus).await?;
+    let ctx = ctx.with_providers(providers);
     let (stop, now) = start::signals()?;
     tracing::info!("ready for deployments");
     let duties = Duties::start(&ctx, ProcessKind::Worker).await?;

@@ -19,6 +19,7 @@ use crate::{
     instance::Instance,
     lease::Keeper,
     neighbours,
+    notify::Sender,
     runner::Runner,
 };
 
@@ -98,7 +99,15 @@ pub async fn serve(
     let _no_manager = sd_notify::notify(&[NotifyState::Ready]);
     tokio::spawn(over.clone().run_until_cancelled_owned(feed_watchdog()));
     tokio::spawn(over.run_until_cancelled_owned(look_after_neighbours(ctx.clone())));
+    let sender = Sender::new(ctx);
+    let sending = tokio::spawn({
+        let sender = sender.clone();
+        async move { sender.run().await }
+    });
+    // What a deployment's end tells is sent too, so this goes on as long as they do.
     runner.run(&stop).await;
+    sender.end().await;
+    let _ended = sending.await;
     let Workshop { name, instance, .. } = runner.work();
     if matches!(owned(ctx.db.writer(), name).await, Ok(rows) if rows.is_empty()) {
         instance.leave();

@@ -100,7 +100,9 @@ async fn open(settings: Settings) -> anyhow::Result<Ctx> {
     };
     let db = Db::connect(&settings.database).await?;
     schema::migrate(&db, &settings.database).await?;
-    start::open(settings, backends.queue, backends.bus).await
+    let providers = slipway_notify::registry(&settings.notifications)?;
+    let ctx = start::open(settings, backends.queue, backends.bus).await?;
+    Ok(ctx.with_providers(providers))
 }
 
 /// For the person at the terminal; the password is shown here and never again.
