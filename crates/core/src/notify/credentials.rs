@@ -75,7 +75,7 @@ pub async fn open(
         let opened = sealed::open(keys, &owner.place(&row.name), row.version, &row);
         let opened = opened.map_err(|error| Error::Internal(error.into()))?;
         let text = std::str::from_utf8(opened.expose());
-        let text = text.map_err(|_| broken("a credential is not text"))?;
+        let text = text.map_err(|_not_text| broken("a credential is not text"))?;
         values.set(row.name.as_str(), text);
     }
     Ok(())

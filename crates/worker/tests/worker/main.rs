@@ -17,6 +17,7 @@ mod journal;
 mod locks;
 mod look;
 mod mysql;
+mod notify;
 mod pipeline;
 mod privacy;
 mod process;

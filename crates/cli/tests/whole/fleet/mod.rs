@@ -9,6 +9,7 @@ mod events;
 mod fail_points;
 mod guard;
 mod million;
+mod notify_killed;
 mod redis_faults;
 mod redis_outage;
 mod resume;

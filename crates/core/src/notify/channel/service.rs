@@ -172,7 +172,7 @@ pub async fn create(
     crate::db::retried(|| async {
         let tx = ctx.db.begin().await?;
         let of = provider::store::find(&tx, input.provider).await?;
-        let of = of.ok_or_else(|| no_provider())?;
+        let of = of.ok_or_else(no_provider)?;
         let service = of_kind(ctx, &of.kind).map_err(|why| Error::invalid("provider", why))?;
         let values = filled(ctx, &tx, (service, &of), Values::default(), &input.settings).await?;
         let shown = form::plain(service.channel_fields(), &values);
@@ -190,7 +190,7 @@ pub async fn create(
         };
         let inserted = store::insert(&tx, row).await;
         let id = inserted.map_err(|error| refused(error, input.name.as_str()))?;
-        keep(ctx, &tx, (actor, id), service, &input.settings, now).await?;
+        keep(ctx, &tx, (actor, id, now), service, &input.settings).await?;
         let made = read(&tx, id).await?;
         let entry = Entry::by(actor, Action::ChannelCreate, now)
             .on(ObjectKind::Channel, id.0, &made.row.name)
@@ -242,7 +242,7 @@ pub async fn update(
             let all = filled(ctx, &tx, (service, &of), kept, input).await?;
             let shown = form::plain(service.channel_fields(), &all);
             values.settings = Set(serde_json::to_string(&shown)?);
-            keep(ctx, &tx, (actor, id), service, input, now).await?;
+            keep(ctx, &tx, (actor, id, now), service, input).await?;
             let named = form::secrets(service.channel_fields(), input).map(|field| field.name);
             replaced.extend(named);
         }
@@ -326,10 +326,9 @@ async fn filled(
 async fn keep(
     ctx: &Ctx,
     tx: &impl ConnectionTrait,
-    (actor, id): (&Actor, ChannelId),
+    (actor, id, now): (&Actor, ChannelId, DateTime<Utc>),
     service: &dyn Provider,
     input: &Values,
-    now: DateTime<Utc>,
 ) -> Result<()> {
     for field in form::secrets(service.channel_fields(), input) {
         let value = (field.name, input.get(field.name).unwrap_or_default());

@@ -61,7 +61,7 @@ pub async fn find(conn: &impl ConnectionTrait, id: ChannelId) -> Result<Option<M
 /// When the database fails.
 pub async fn lock(tx: &impl ConnectionTrait, ids: &[ChannelId]) -> Result<()> {
     Entity::update_many()
-        .col_expr(Column::Name, Expr::col(Column::Name).into())
+        .col_expr(Column::Name, Expr::col(Column::Name))
         .filter(Column::Id.is_in(ids.iter().copied()))
         .exec(tx)
         .await?;

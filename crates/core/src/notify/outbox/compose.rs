@@ -138,5 +138,5 @@ fn numbered(uid: &str) -> SelectStatement {
 }
 
 fn value(value: impl Into<Value>) -> SimpleExpr {
-    Expr::value(value).into()
+    Expr::value(value)
 }

@@ -185,11 +185,9 @@ async fn narrowed(conn: &impl ConnectionTrait, it: &Happening) -> Result<Vec<Eve
     if events.contains(&Event::Succeeded) {
         let is_rollback = it.row.trigger_kind == Trigger::Rollback;
         let before = facts::ended_before(conn, &it.row).await?;
-        events.retain(|event| match event {
-            Event::RolledBack => is_rollback,
-            Event::Recovered => before == Some(Status::Failed),
-            _ => true,
-        });
+        let is_recovery = before == Some(Status::Failed);
+        events.retain(|event| *event != Event::RolledBack || is_rollback);
+        events.retain(|event| *event != Event::Recovered || is_recovery);
     }
     if events.contains(&Event::Failed) && events.contains(&Event::RolledBack) {
         let was_taken_back = facts::was_taken_back(conn, &it.row).await?;

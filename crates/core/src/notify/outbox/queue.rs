@@ -277,7 +277,7 @@ async fn fold(
             .await?;
         return Ok(None);
     }
-    let Some((newest, newest_told)) = alike().last() else {
+    let Some((newest, newest_told)) = alike().next_back() else {
         return Ok(Some((row, told)));
     };
     let older: Vec<DeliveryId> = alike()

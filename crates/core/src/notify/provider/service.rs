@@ -157,7 +157,7 @@ pub async fn create(
         let tx = ctx.db.begin().await?;
         let inserted = store::insert(&tx, row()?).await;
         let id = inserted.map_err(|error| name_taken(error, input.name.as_str()))?;
-        keep(ctx, &tx, (actor, id), service, &input.settings, now).await?;
+        keep(ctx, &tx, (actor, id, now), service, &input.settings).await?;
         let made = read(&tx, id).await?;
         let entry = Entry::by(actor, Action::ProviderCreate, now)
             .on(ObjectKind::Provider, id.0, &made.row.name)
@@ -206,7 +206,7 @@ pub async fn update(
             let all = filled(service, kept, input)?;
             let shown = form::plain(service.provider_fields(), &all);
             values.settings = Set(serde_json::to_string(&shown)?);
-            keep(ctx, &tx, (actor, id), service, input, now).await?;
+            keep(ctx, &tx, (actor, id, now), service, input).await?;
         }
         let name = change.name.as_ref().map_or("", DisplayName::as_str);
         let written = store::update(&tx, id, values).await;
@@ -328,10 +328,9 @@ pub(crate) fn in_settings(errors: Vec<FieldError>) -> Error {
 async fn keep(
     ctx: &Ctx,
     tx: &impl ConnectionTrait,
-    (actor, id): (&Actor, ProviderId),
+    (actor, id, now): (&Actor, ProviderId, DateTime<Utc>),
     service: &dyn Provider,
     input: &Values,
-    now: DateTime<Utc>,
 ) -> Result<()> {
     for field in form::secrets(service.provider_fields(), input) {
         let value = (field.name, input.get(field.name).unwrap_or_default());

@@ -30,7 +30,7 @@ pub async fn find(conn: &impl ConnectionTrait, id: ProviderId) -> Result<Option<
 /// When the database fails.
 pub async fn lock(tx: &impl ConnectionTrait, id: ProviderId) -> Result<Option<Model>> {
     Entity::update_many()
-        .col_expr(Column::Name, Expr::col(Column::Name).into())
+        .col_expr(Column::Name, Expr::col(Column::Name))
         .filter(Column::Id.eq(id))
         .exec(tx)
         .await?;

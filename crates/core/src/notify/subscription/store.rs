@@ -152,10 +152,7 @@ pub async fn delete(tx: &impl ConnectionTrait, id: SubscriptionId) -> Result<()>
 /// When the database fails.
 pub async fn lock_project(tx: &impl ConnectionTrait, id: ProjectId) -> Result<()> {
     project::Entity::update_many()
-        .col_expr(
-            project::Column::Told,
-            Expr::col(project::Column::Told).into(),
-        )
+        .col_expr(project::Column::Told, Expr::col(project::Column::Told))
         .filter(project::Column::Id.eq(id))
         .exec(tx)
         .await?;
