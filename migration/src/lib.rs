@@ -45,6 +45,10 @@ mod m20261125_000053_add_limits_of_tokens;
 mod m20261125_000054_create_sign_in_throttles;
 mod m20261125_000055_add_kind_of_users;
 mod m20261125_000056_create_password_links;
+mod m20261125_000060_add_factor_of_users;
+mod m20261125_000061_add_factor_step_of_users;
+mod m20261125_000062_create_recovery_codes;
+mod m20261125_000063_create_challenges;
 mod m20261125_000070_create_providers;
 mod m20261125_000071_create_channels;
 mod m20261125_000072_create_subscriptions;
@@ -98,6 +102,10 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000054_create_sign_in_throttles::Migration),
             Box::new(m20261125_000055_add_kind_of_users::Migration),
             Box::new(m20261125_000056_create_password_links::Migration),
+            Box::new(m20261125_000060_add_factor_of_users::Migration),
+            Box::new(m20261125_000061_add_factor_step_of_users::Migration),
+            Box::new(m20261125_000062_create_recovery_codes::Migration),
+            Box::new(m20261125_000063_create_challenges::Migration),
             Box::new(m20261125_000070_create_providers::Migration),
             Box::new(m20261125_000071_create_channels::Migration),
             Box::new(m20261125_000072_create_subscriptions::Migration),

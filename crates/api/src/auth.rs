@@ -21,7 +21,7 @@ pub const COOKIE: &str = "slipway_session";
 /// this host, so that no neighbouring site can put one in.
 pub const TLS_COOKIE: &str = "__Host-slipway_session";
 
-fn is_tls(ctx: &Ctx) -> bool {
+pub(crate) fn is_tls(ctx: &Ctx) -> bool {
     let url = ctx.settings.server.public_url.as_deref();
     url.is_some_and(|url| url.starts_with("https://"))
 }
@@ -31,6 +31,19 @@ fn is_tls(ctx: &Ctx) -> bool {
 pub fn cookie_name(ctx: &Ctx) -> &'static str {
     if is_tls(ctx) { TLS_COOKIE } else { COOKIE }
 }
+
+/// All that is open to somebody who has to switch a second factor on first.
+const OPEN_WITHOUT_FACTOR: [(Method, &str); 9] = [
+    (Method::POST, "/logout"),
+    (Method::GET, "/account/second-factor"),
+    (Method::POST, "/account/second-factor"),
+    (Method::POST, "/account/second-factor/confirm"),
+    (Method::POST, "/api/v1/auth/logout"),
+    (Method::GET, "/api/v1/me"),
+    (Method::GET, "/api/v1/me/second-factor"),
+    (Method::POST, "/api/v1/me/second-factor"),
+    (Method::POST, "/api/v1/me/second-factor/confirm"),
+];
 
 /// Somebody who is signed in.
 #[derive(Clone, Debug)]
@@ -71,7 +84,17 @@ async fn identified(request: &HttpRequest) -> Result<Actor, Problem> {
     let cookie = request.cookie(cookie_name(ctx));
     let cookie = cookie.ok_or(Error::Unauthenticated)?;
     check_origin(request)?;
-    Ok(account::sign_in::by_session(ctx, cookie.value(), db::now()).await?)
+    let (cookie, now) = (cookie.value(), db::now());
+    let (method, path) = (request.method(), request.path());
+    let is_open = OPEN_WITHOUT_FACTOR
+        .iter()
+        .any(|(known, place)| known == method && *place == path);
+    let outcome = if is_open {
+        account::sign_in::by_session_to_enrol(ctx, cookie, now).await
+    } else {
+        account::sign_in::by_session(ctx, cookie, now).await
+    };
+    Ok(outcome?)
 }
 
 /// Refuses a change that a browser makes for another site's page.

@@ -3,8 +3,13 @@
 use std::fmt;
 
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError, http::StatusCode};
+use chrono::{DateTime, Utc};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
-use slipway_core::error::{Error, FieldError};
+use slipway_core::{
+    account::second_step::Challenge,
+    error::{Error, FieldError},
+};
 
 /// Seconds after which a client may try again while the queue is away.
 const RETRY_UNAVAILABLE: u32 = 5;
@@ -19,7 +24,15 @@ pub struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     limits: Option<Limits>,
+    challenge: Option<Pending>,
     retry_after: Option<u32>,
+}
+
+/// What a sign-in is continued with.
+#[derive(Debug)]
+struct Pending {
+    challenge: SecretString,
+    expires_at: DateTime<Utc>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -51,6 +64,12 @@ pub struct ProblemBody {
     /// How many there are.
     #[serde(skip_serializing_if = "Option::is_none")]
     depth: Option<u64>,
+    /// What `POST /auth/second-factor` takes, with `second_factor_needed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    challenge: Option<String>,
+    /// Until when it takes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<DateTime<Utc>>,
 }
 
 /// What is wrong with one field.
@@ -72,8 +91,29 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             limits: None,
+            challenge: None,
             retry_after: None,
         }
+    }
+
+    /// The password was right, and the second factor is asked for next.
+    #[must_use]
+    pub fn second_factor_needed(challenge: Challenge) -> Self {
+        let detail = "the password is right; send a code of the second factor with the challenge";
+        let status = StatusCode::UNAUTHORIZED;
+        Self {
+            challenge: Some(Pending {
+                challenge: challenge.token,
+                expires_at: challenge.expires_at,
+            }),
+            ..Self::request(status, "second_factor_needed", detail)
+        }
+    }
+
+    /// Whether a second factor has to be switched on first.
+    #[must_use]
+    pub fn is_about_factor(&self) -> bool {
+        self.code == "second_factor_required"
     }
 
     /// The body had the wrong shape.
@@ -129,6 +169,7 @@ impl From<Error> for Problem {
             Error::Unauthenticated => plain(StatusCode::UNAUTHORIZED, "unauthenticated"),
             Error::NotFound(_) => plain(StatusCode::NOT_FOUND, "not_found"),
             Error::Forbidden(_) => plain(StatusCode::FORBIDDEN, "forbidden"),
+            Error::FactorRequired => plain(StatusCode::FORBIDDEN, "second_factor_required"),
             Error::TokenLimited => plain(StatusCode::FORBIDDEN, "token_limited"),
             Error::Throttled(seconds) => Self {
                 retry_after: Some(u32::try_from(seconds).unwrap_or(u32::MAX)),
@@ -175,7 +216,7 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let fields = self.errors.iter();
+        let (fields, pending) = (self.errors.iter(), self.challenge.as_ref());
         self.builder()
             .content_type("application/problem+json")
             .json(ProblemBody {
@@ -192,6 +233,8 @@ impl ResponseError for Problem {
                     .collect(),
                 limit: self.limits.map(|limits| limits.limit),
                 depth: self.limits.map(|limits| limits.depth),
+                challenge: pending.map(|pending| pending.challenge.expose_secret().to_owned()),
+                expires_at: pending.map(|pending| pending.expires_at),
             })
     }
 }

@@ -40,6 +40,13 @@ pub(crate) enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Remove the second factor of somebody who has lost it, and end their sessions
+    RemoveFactor {
+        /// The account's address
+        email: String,
+        #[command(flatten)]
+        place: Place,
+    },
 }
 
 /// Which installation is meant.
@@ -79,6 +86,13 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
             let ctx = place.open().await?;
             let password = console::reset_password(&ctx, &email, db::now()).await?;
             show(&email, &password)
+        }
+        Command::RemoveFactor { email, place } => {
+            let ctx = place.open().await?;
+            console::remove_factor(&ctx, &email, db::now()).await?;
+            let mut out = std::io::stdout().lock();
+            writeln!(out, "{email} signs in without a second factor from now on")?;
+            Ok(())
         }
     }
 }

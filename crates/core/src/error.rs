@@ -45,6 +45,9 @@ pub enum Error {
     /// The token that was sent is restricted to other things.
     #[error("this token may not do this; its scopes or projects leave it out")]
     TokenLimited,
+    /// The account needs a second factor and has none.
+    #[error("switch on a second factor first; this installation asks for one")]
+    FactorRequired,
     /// Too many attempts; the next one is looked at in this many seconds.
     #[error("too many attempts; try again in {0} s")]
     Throttled(u64),
@@ -131,6 +134,7 @@ impl Error {
             | Self::NotFound(_)
             | Self::Forbidden(_)
             | Self::TokenLimited
+            | Self::FactorRequired
             | Self::Throttled(_)
             | Self::Conflict { .. }
             | Self::Invalid(_)

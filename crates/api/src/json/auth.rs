@@ -5,7 +5,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use slipway_core::{
     access::{Actor, Credential, SystemRole},
-    account::{self, service::passwords, sign_in::Origin},
+    account::{
+        self, second_step,
+        service::passwords,
+        sign_in::{self, Origin, Passed},
+    },
     ctx::Ctx,
     db,
     error::Error,
@@ -17,7 +21,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::{me::new_password, users::link_url};
 use crate::{
     auth::{SignedIn, check_origin, cookie, no_cookie, origin},
-    error::Problem,
+    error::{Problem, ProblemBody},
     extract::Body,
     mail::Mailer,
 };
@@ -25,6 +29,7 @@ use crate::{
 pub(super) fn routes(service: &mut ServiceConfig<'_>) {
     service
         .service(login)
+        .service(second_factor)
         .service(logout)
         .service(forgot)
         .service(set_password)
@@ -70,8 +75,12 @@ impl From<Actor> for MeView {
 }
 
 /// Signs in; the answer sets the session cookie.
+///
+/// Where the account has a second factor, a right password is answered with 401 and
+/// `second_factor_needed`, with a `challenge` that `POST /auth/second-factor` takes within five
+/// minutes.
 #[utoipa::path(tag = "sign-in", request_body = Login, security(()),
-    responses((status = 200, body = MeView), (status = 401), (status = 429)))]
+    responses((status = 200, body = MeView), (status = 401, body = ProblemBody), (status = 429)))]
 #[post("/auth/login")]
 async fn login(
     ctx: Data<Ctx>,
@@ -80,7 +89,7 @@ async fn login(
 ) -> Result<HttpResponse, Problem> {
     check_origin(&request)?;
     let Body(body) = body;
-    let signed_in = account::sign_in::sign_in(
+    let passed = sign_in::sign_in(
         &ctx,
         &body.email,
         body.password,
@@ -88,10 +97,46 @@ async fn login(
         db::now(),
     )
     .await?;
-    let cookie = cookie(&ctx, &signed_in.cookie);
-    Ok(HttpResponse::Ok()
+    match passed {
+        Passed::SignedIn(signed_in) => Ok(begun(&ctx, signed_in)),
+        Passed::NeedsFactor(challenge) => Err(Problem::second_factor_needed(challenge)),
+    }
+}
+
+fn begun(ctx: &Ctx, signed_in: sign_in::SignedIn) -> HttpResponse {
+    let cookie = cookie(ctx, &signed_in.cookie);
+    HttpResponse::Ok()
         .cookie(cookie)
-        .json(MeView::from(signed_in.actor)))
+        .json(MeView::from(signed_in.actor))
+}
+
+/// The second step.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecondStep {
+    /// What `POST /auth/login` answered.
+    #[schema(value_type = String)]
+    challenge: SecretString,
+    /// A code of the authenticator, or a recovery code.
+    #[schema(value_type = String)]
+    code: SecretString,
+}
+
+/// Finishes signing in; the answer sets the session cookie. A wrong code is answered with 422, and
+/// may be followed by another one; 401 means that it has to begin anew with the password.
+#[utoipa::path(tag = "sign-in", request_body = SecondStep, security(()),
+    responses((status = 200, body = MeView), (status = 401), (status = 422), (status = 429)))]
+#[post("/auth/second-factor")]
+async fn second_factor(
+    ctx: Data<Ctx>,
+    request: HttpRequest,
+    body: Body<SecondStep>,
+) -> Result<HttpResponse, Problem> {
+    check_origin(&request)?;
+    let Body(body) = body;
+    let (token, origin) = (body.challenge.expose_secret(), origin(&request));
+    let signed_in = second_step::finish(&ctx, token, &body.code, origin, db::now()).await?;
+    Ok(begun(&ctx, signed_in))
 }
 
 /// Whose password was forgotten.

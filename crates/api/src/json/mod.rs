@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod auth;
 pub mod deployments;
+pub mod factor;
 pub mod health;
 pub mod locks;
 pub mod log;
@@ -25,6 +26,7 @@ pub fn routes(service: &mut ServiceConfig<'_>) {
         .configure(audit::routes)
         .configure(auth::routes)
         .configure(me::routes)
+        .configure(factor::routes)
         .configure(users::routes)
         .configure(projects::routes)
         .configure(members::routes)

@@ -62,6 +62,8 @@ pub struct UserView {
     kind: UserKind,
     /// Whether a person who was invited has set no password yet.
     pending: bool,
+    /// Whether signing in asks for a second factor.
+    second_factor: bool,
     created_at: DateTime<Utc>,
 }
 
@@ -75,6 +77,7 @@ impl From<user::Model> for UserView {
             disabled: row.disabled_at.is_some(),
             pending: row.kind == UserKind::Person && row.password_hash.is_empty(),
             kind: row.kind,
+            second_factor: row.factor_at.is_some(),
             created_at: row.created_at,
         }
     }

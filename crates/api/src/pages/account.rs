@@ -15,7 +15,7 @@ use slipway_core::{
         entity::{api_token, session},
         password::Password,
         service::{
-            UserChange, passwords,
+            UserChange, factor, passwords,
             tokens::{self, NewToken},
         },
         sign_in,
@@ -58,6 +58,7 @@ struct AccountPage {
     email: String,
     tokens: Vec<TokenRow>,
     sessions: Vec<SessionRow>,
+    factor_since: Option<Moment>,
     /// A token's text, shown this once.
     made: Option<String>,
     error: Option<String>,
@@ -124,6 +125,7 @@ async fn page(
     let actor = &visitor.actor;
     let sessions = account::service::sessions(ctx, actor).await?;
     let tokens = tokens::list(ctx, actor, None).await?;
+    let factor = factor::state(ctx, actor).await?;
     let row = |session| SessionRow::new(session, actor.credential);
     let answer = refused
         .as_ref()
@@ -134,6 +136,7 @@ async fn page(
         email: actor.email.clone(),
         tokens: tokens.into_iter().map(TokenRow::new).collect(),
         sessions: sessions.into_iter().map(row).collect(),
+        factor_since: factor.since.map(|at| Moment::new(at, Utc::now())),
         made,
         error: refused.map(|problem| problem.detail().to_owned()),
     };

@@ -6,7 +6,9 @@
 mod account;
 mod ansi;
 mod audit;
+mod code;
 mod deployments;
+mod factor;
 mod frame;
 mod lock;
 mod moment;
@@ -55,6 +57,7 @@ pub(crate) fn register(service: &mut ServiceConfig) -> Vec<(&'static str, &'stat
         .get("/static/{version}/{name}", assets::serve)
         .get("/api/docs", reference::show);
     sign_in::routes(&mut pages);
+    code::routes(&mut pages);
     projects::routes(&mut pages);
     project::routes(&mut pages);
     deployments::routes(&mut pages);
@@ -63,6 +66,7 @@ pub(crate) fn register(service: &mut ServiceConfig) -> Vec<(&'static str, &'stat
     lock::routes(&mut pages);
     ssh::routes(&mut pages);
     account::routes(&mut pages);
+    factor::routes(&mut pages);
     users::routes(&mut pages);
     password::routes(&mut pages);
     pages.listed()

@@ -8,7 +8,11 @@ use actix_web::{
 use askama::Template;
 use secrecy::SecretString;
 use serde::Deserialize;
-use slipway_core::{account, ctx::Ctx, db};
+use slipway_core::{
+    account::{self, sign_in::Passed},
+    ctx::Ctx,
+    db,
+};
 
 use super::{
     frame::{Frame, html, see_other},
@@ -17,6 +21,7 @@ use super::{
 };
 use crate::{
     auth::{check_origin, cookie, no_cookie, origin},
+    cookie::Brief,
     error::Problem,
 };
 
@@ -40,10 +45,12 @@ struct SignInPage<'a> {
 struct Wanted {
     #[serde(default)]
     next: String,
+    /// The second step took too long, or too many tries.
+    again: Option<String>,
 }
 
 async fn form(request: HttpRequest, wanted: Query<Wanted>) -> Result<HttpResponse, Problem> {
-    let next = local(&wanted.next);
+    let (next, again) = (local(&wanted.next), wanted.again.is_some());
     if Visitor::identify(&request).await.is_ok() {
         return Ok(see_other(next));
     }
@@ -51,7 +58,7 @@ async fn form(request: HttpRequest, wanted: Query<Wanted>) -> Result<HttpRespons
         frame: Frame::public(),
         email: "",
         next,
-        error: None,
+        error: again.then_some("That took too long, or too many tries. Sign in again."),
     };
     html(HttpResponse::Ok(), &page)
 }
@@ -79,14 +86,7 @@ async fn sign_in(
     let origin = origin(&request);
     let outcome = account::sign_in::sign_in(&ctx, &email, password, origin, db::now()).await;
     let problem = match outcome {
-        Ok(signed_in) => {
-            let mut answer = see_other(next);
-            let cookie = cookie(&ctx, &signed_in.cookie);
-            answer
-                .add_cookie(&cookie)
-                .map_err(|error| db::broken(error.to_string()))?;
-            return Ok(answer);
-        }
+        Ok(passed) => return went_on(&ctx, passed, next),
         Err(error) => Problem::from(error),
     };
     let error = match problem.status() {
@@ -103,6 +103,22 @@ async fn sign_in(
     html(problem.builder(), &page)
 }
 
+/// Where somebody goes who was right about the first step.
+pub(super) fn went_on(ctx: &Ctx, passed: Passed, next: &str) -> Result<HttpResponse, Problem> {
+    let (place, cookie) = match passed {
+        Passed::SignedIn(signed_in) => (next.to_owned(), cookie(ctx, &signed_in.cookie)),
+        Passed::NeedsFactor(challenge) => (
+            format!("/login/code?next={}", encoded(next)),
+            Brief::SECOND_STEP.holding(ctx, &challenge.token),
+        ),
+    };
+    let mut answer = see_other(place);
+    answer
+        .add_cookie(&cookie)
+        .map_err(|error| db::broken(error.to_string()))?;
+    Ok(answer)
+}
+
 async fn sign_out(ctx: Data<Ctx>, sent: Sent<Button>) -> Result<HttpResponse, Problem> {
     account::service::sign_out(&ctx, &sent.visitor.actor).await?;
     let mut answer = see_other("/login");
@@ -114,7 +130,7 @@ async fn sign_out(ctx: Data<Ctx>, sent: Sent<Button>) -> Result<HttpResponse, Pr
 
 /// The address, if it is one of our own paths; the front page otherwise. Browsers read `//` and
 /// `/\` as the beginning of another site's address, and skip control characters while they do.
-fn local(next: &str) -> &str {
+pub(super) fn local(next: &str) -> &str {
     let mut bytes = next.bytes();
     let is_path = bytes.next() == Some(b'/') && bytes.next() != Some(b'/');
     let is_plain = next.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');

@@ -10,6 +10,7 @@ use actix_web::{
 use askama::Template;
 
 use super::{
+    factor,
     frame::{Frame, Section, html, see_other},
     sign_in,
     visitor::Visitor,
@@ -50,6 +51,9 @@ fn is_api(path: &str) -> bool {
 pub(super) async fn page(request: &HttpRequest, problem: &Problem) -> HttpResponse {
     if problem.status() == StatusCode::UNAUTHORIZED {
         return to_sign_in(request);
+    }
+    if problem.is_about_factor() {
+        return see_other(factor::HOME);
     }
     let known = request.extensions().get::<Visitor>().cloned();
     let visitor = match known {

@@ -14,7 +14,7 @@ use slipway_core::{
         entity::user,
         kind::UserKind,
         service::{
-            Invitee, UserChange,
+            Invitee, UserChange, factor,
             passwords::{self, Link},
         },
     },
@@ -42,7 +42,8 @@ pub(super) fn routes(pages: &mut Pages<'_>) {
         .get("/users", show)
         .post("/users", create)
         .post("/users/{id}", change)
-        .post("/users/{id}/password-link", make_link);
+        .post("/users/{id}/password-link", make_link)
+        .post("/users/{id}/remove-factor", remove_factor);
 }
 
 #[derive(Template)]
@@ -66,10 +67,12 @@ struct Row {
     state: &'static str,
     is_disabled: bool,
     is_person: bool,
+    has_factor: bool,
+    is_own: bool,
 }
 
-impl From<user::Model> for Row {
-    fn from(row: user::Model) -> Self {
+impl Row {
+    fn new(row: user::Model, visitor: &Visitor) -> Self {
         let (is_disabled, is_person) = (row.disabled_at.is_some(), row.kind == UserKind::Person);
         Self {
             id: row.id,
@@ -84,6 +87,8 @@ impl From<user::Model> for Row {
             role: row.role,
             is_disabled,
             is_person,
+            has_factor: row.factor_at.is_some(),
+            is_own: row.id == visitor.actor.user,
         }
     }
 }
@@ -121,7 +126,7 @@ async fn page(
         .map_or_else(HttpResponse::Ok, Problem::builder);
     let page = UsersPage {
         frame: Frame::of(visitor, Section::Users),
-        rows: rows.into_iter().map(Row::from).collect(),
+        rows: rows.into_iter().map(|row| Row::new(row, visitor)).collect(),
         roles: SystemRole::ALL,
         is_first: after.is_none(),
         next,
@@ -233,4 +238,20 @@ async fn make_link(
     let user = account::service::get_user(&ctx, actor, id).await?;
     let link = Some(shown(&ctx, &user.email, &link));
     page(&ctx, &seal, (&sent.visitor, None), link, None).await
+}
+
+async fn remove_factor(
+    ctx: Data<Ctx>,
+    seal: Data<Seal>,
+    sent: Sent<Button>,
+    id: Path<UserId>,
+) -> Result<HttpResponse, Problem> {
+    let removed = factor::remove(&ctx, &sent.visitor.actor, id.into_inner(), db::now()).await;
+    match removed.map_err(Problem::from) {
+        Ok(()) => Ok(see_other(HOME)),
+        Err(problem) if problem.is_about_input() => {
+            page(&ctx, &seal, (&sent.visitor, None), None, Some(problem)).await
+        }
+        Err(problem) => Err(problem),
+    }
 }

@@ -8,7 +8,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use slipway_api::{auth::COOKIE, server};
 use slipway_core::{
     access::{Actor, SystemRole},
-    account::{self, first_admin, password::Password, service::NewUser, sign_in::Origin},
+    account::{
+        self, first_admin,
+        password::Password,
+        service::NewUser,
+        sign_in::{Origin, Passed},
+    },
     ctx::Ctx,
     db::{self, Db},
     id::UserId,
@@ -93,6 +98,7 @@ impl TestApp {
             http: http.build().unwrap(),
             origin: self.origin.clone(),
             cookie: None,
+            other: None,
             actor: None,
         }
     }
@@ -203,10 +209,11 @@ fn settings(database: &TestDatabase) -> Settings {
 async fn signed_in(ctx: &Ctx, email: &str) -> (SecretString, Actor) {
     let password = SecretString::from(PASSWORD);
     let origin = Origin::default();
-    let session = account::sign_in::sign_in(ctx, email, password, origin, db::now())
-        .await
-        .unwrap();
-    (session.cookie, session.actor)
+    let passed = account::sign_in::sign_in(ctx, email, password, origin, db::now()).await;
+    match passed.unwrap() {
+        Passed::SignedIn(session) => (session.cookie, session.actor),
+        Passed::NeedsFactor(_) => panic!("{email} has a second factor"),
+    }
 }
 
 /// A number that no other call in this process gets.
@@ -223,6 +230,8 @@ pub(crate) struct Client {
     origin: String,
     /// The session cookie's value.
     pub(crate) cookie: Option<String>,
+    /// Another cookie, name and value.
+    other: Option<String>,
     actor: Option<Actor>,
 }
 
@@ -235,9 +244,20 @@ impl Client {
     /// A request, with the session's cookie, to be sent by [`answer`].
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.origin));
-        match &self.cookie {
-            Some(cookie) => request.header("Cookie", format!("{COOKIE}={cookie}")),
-            None => request,
+        let session = self.cookie.as_ref().map(|it| format!("{COOKIE}={it}"));
+        let cookies: Vec<String> = session.into_iter().chain(self.other.clone()).collect();
+        if cookies.is_empty() {
+            request
+        } else {
+            request.header("Cookie", cookies.join("; "))
+        }
+    }
+
+    /// The same client with another cookie besides the session's.
+    pub(crate) fn holding(&self, name: &str, value: &str) -> Self {
+        Self {
+            other: Some(format!("{name}={value}")),
+            ..self.clone()
         }
     }
 

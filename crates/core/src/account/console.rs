@@ -9,7 +9,7 @@ use super::{
     entity::user,
     first_admin::generate,
     password::Password,
-    service::{NewUser, insert_user},
+    service::{NewUser, factor, insert_user},
     sign_in::email_key,
     store,
 };
@@ -65,6 +65,17 @@ pub async fn reset_password(ctx: &Ctx, email: &str, now: DateTime<Utc>) -> Resul
     ctx.audit.record(&tx, &entry).await?;
     tx.commit().await?;
     Ok(plain)
+}
+
+/// Removes the second factor of somebody who has lost it, and ends their sessions.
+///
+/// # Errors
+/// [`Error::NotFound`], or a conflict when there is none.
+pub async fn remove_factor(ctx: &Ctx, email: &str, now: DateTime<Utc>) -> Result<()> {
+    let found = store::find_user_by_email(ctx.db.writer(), &email_key(email)).await?;
+    let user = found.ok_or(Error::NotFound("user"))?;
+    let entry = Entry::by_console(Action::FactorRemove, now);
+    factor::removed(ctx, &user, &entry).await
 }
 
 fn generated() -> Result<(SecretString, Password)> {

@@ -1,4 +1,5 @@
-//! The tables `users`, `sessions`, `api_tokens`, `sign_in_throttles` and `password_links`.
+//! The tables `users`, `sessions`, `api_tokens`, `sign_in_throttles`, `password_links`,
+//! `recovery_codes` and `challenges`.
 
 pub mod user {
     //! A person or service that signs in.
@@ -22,6 +23,10 @@ pub mod user {
         pub kind: UserKind,
         pub created_at: DateTime<Utc>,
         pub updated_at: DateTime<Utc>,
+        /// Since when a second factor is asked for.
+        pub factor_at: Option<DateTime<Utc>>,
+        /// The newest time step whose code was used.
+        pub factor_step: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -127,6 +132,55 @@ pub mod link {
         pub user_id: UserId,
         pub token_hash: String,
         pub created_at: DateTime<Utc>,
+        pub expires_at: DateTime<Utc>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub mod recovery_code {
+    //! A code in the place of a lost second factor.
+
+    use sea_orm::entity::prelude::*;
+
+    use crate::id::UserId;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "recovery_codes")]
+    pub struct Model {
+        #[sea_orm(primary_key)]
+        pub id: i64,
+        pub user_id: UserId,
+        pub code_hash: String,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub mod challenge {
+    //! A sign-in that still lacks the second factor.
+
+    use chrono::{DateTime, Utc};
+    use sea_orm::entity::prelude::*;
+
+    use crate::{account::kind::Means, id::UserId};
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "challenges")]
+    pub struct Model {
+        #[sea_orm(primary_key)]
+        pub id: i64,
+        pub user_id: UserId,
+        pub token_hash: String,
+        /// What was proved already.
+        pub means: Means,
+        pub attempts: i64,
         pub expires_at: DateTime<Utc>,
     }
 

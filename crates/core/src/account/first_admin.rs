@@ -82,10 +82,17 @@ pub async fn ensure(ctx: &Ctx, wanted: Wanted, now: DateTime<Utc>) -> Result<Opt
     }
 }
 
-/// 26 letters and digits that are not mistaken for each other: 130 bits.
+/// Letters and digits that are not mistaken for each other: 5 bits each.
+pub(super) const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+/// A password of 130 bits.
 pub(super) fn generate() -> Result<SecretString> {
-    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let mut bytes = [0_u8; 26];
+    random_letters::<26>()
+}
+
+/// So many random letters.
+pub(super) fn random_letters<const N: usize>() -> Result<SecretString> {
+    let mut bytes = [0_u8; N];
     getrandom::fill(&mut bytes)?;
     let text: String = bytes
         .iter()

@@ -2,9 +2,11 @@
 
 pub mod console;
 pub mod entity;
+pub mod factor;
 pub mod first_admin;
 pub mod kind;
 pub mod password;
+pub mod second_step;
 pub mod service;
 pub mod session;
 pub mod sign_in;

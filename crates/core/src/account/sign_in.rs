@@ -3,11 +3,14 @@
 use std::{sync::Arc, time::Instant};
 
 use chrono::{DateTime, Duration, Utc};
-use sea_orm::ActiveValue::Set;
+use sea_orm::{ActiveValue::Set, ConnectionTrait};
 use secrecy::SecretString;
 
 use super::{
     entity::{session, user},
+    factor,
+    kind::Means,
+    second_step::{self, Challenge, Proof},
     session as session_id, store, throttle, token,
 };
 use crate::{
@@ -48,6 +51,24 @@ pub struct SignedIn {
     pub actor: Actor,
 }
 
+/// What came of a right password.
+#[derive(Debug)]
+pub enum Passed {
+    /// A session.
+    SignedIn(SignedIn),
+    /// The account has a second factor, which is asked for next.
+    NeedsFactor(Challenge),
+}
+
+/// A sign-in that has been proved.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    pub(super) user: user::Model,
+    pub(super) means: Means,
+    pub(super) proof: Option<Proof>,
+    pub(super) origin: Origin,
+}
+
 /// Signs in. A wrong address and a wrong password take the same time and the same words.
 ///
 /// # Errors
@@ -59,7 +80,7 @@ pub async fn sign_in(
     password: SecretString,
     origin: Origin,
     now: DateTime<Utc>,
-) -> Result<SignedIn> {
+) -> Result<Passed> {
     let key = email_key(email);
     ctx.addresses.attempt(&origin.address, Instant::now())?;
     throttle::attempt(ctx, &key, &origin.address, now).await?;
@@ -70,20 +91,58 @@ pub async fn sign_in(
     let user = user.ok_or(Error::Unauthenticated)?;
     ctx.addresses.succeeded(&origin.address);
     throttle::succeeded(ctx, &key).await?;
-    begin(ctx, user, origin, now).await
+    pass(ctx, user, Means::Password, origin, now).await
+}
+
+/// Goes on with somebody who has proved the first step.
+pub(super) async fn pass(
+    ctx: &Ctx,
+    user: user::Model,
+    means: Means,
+    origin: Origin,
+    now: DateTime<Utc>,
+) -> Result<Passed> {
+    if user.factor_at.is_some() {
+        let challenge = second_step::ask(ctx, &user, means, now).await?;
+        return Ok(Passed::NeedsFactor(challenge));
+    }
+    let beginning = Beginning {
+        user,
+        means,
+        proof: None,
+        origin,
+    };
+    Ok(Passed::SignedIn(begin(ctx, &beginning, now).await?))
 }
 
 /// Begins a session of somebody who has proved who they are.
 pub(super) async fn begin(
     ctx: &Ctx,
-    user: user::Model,
-    origin: Origin,
+    beginning: &Beginning,
     now: DateTime<Utc>,
 ) -> Result<SignedIn> {
-    let new = session_id::generate()?;
     let tx = ctx.db.begin().await?;
+    let signed_in = begin_in(ctx, &tx, beginning, now).await?;
+    tx.commit().await?;
+    Ok(signed_in)
+}
+
+/// The same in a transaction; uses the second factor's proof up.
+pub(super) async fn begin_in(
+    ctx: &Ctx,
+    tx: &impl ConnectionTrait,
+    beginning: &Beginning,
+    now: DateTime<Utc>,
+) -> Result<SignedIn> {
+    let Beginning {
+        user,
+        means,
+        proof,
+        origin,
+    } = beginning;
+    let new = session_id::generate()?;
     let session = store::insert_session(
-        &tx,
+        tx,
         session::ActiveModel {
             user_id: Set(user.id),
             token_hash: Set(new.hash),
@@ -96,13 +155,21 @@ pub(super) async fn begin(
         },
     )
     .await?;
-    store::prune_sessions(&tx, now).await?;
-    let actor = actor(user, Credential::Session(session), origin.address);
-    let entry = Entry::by(&actor, Action::SignIn, now)
+    store::prune_sessions(tx, now).await?;
+    let credential = Credential::Session(session);
+    let actor = actor(user.clone(), credential, origin.address.clone());
+    let entry = Entry::by(&actor, Action::SignIn, now);
+    if let Some(proof) = proof {
+        second_step::consume(ctx, tx, user, (proof, entry.clone())).await?;
+    }
+    let entry = entry
         .on(ObjectKind::Session, session.0, &actor.email)
-        .after(&serde_json::json!({ "user_agent": origin.user_agent }));
-    ctx.audit.record(&tx, &entry).await?;
-    tx.commit().await?;
+        .after(&serde_json::json!({
+            "user_agent": origin.user_agent,
+            "means": means,
+            "second_factor": proof.as_ref().map(Proof::name),
+        }));
+    ctx.audit.record(tx, &entry).await?;
     Ok(SignedIn {
         cookie: new.plain,
         actor,
@@ -124,8 +191,26 @@ fn actor(user: user::Model, credential: Credential, address: String) -> Actor {
 /// Who a session cookie belongs to.
 ///
 /// # Errors
-/// [`Error::Unauthenticated`] when it is unknown, ended, too old, or its account is disabled.
+/// [`Error::Unauthenticated`] when it is unknown, ended, too old, or its account is disabled;
+/// [`Error::FactorRequired`] when the account has to switch a second factor on first.
 pub async fn by_session(ctx: &Ctx, cookie: &str, now: DateTime<Utc>) -> Result<Actor> {
+    let (user, session) = owner(ctx, cookie, now).await?;
+    if factor::is_lacking(ctx.settings.security.require_second_factor, &user) {
+        return Err(Error::FactorRequired);
+    }
+    Ok(actor(user, session, String::new()))
+}
+
+/// The same for the little that somebody may do who has to switch a second factor on first.
+///
+/// # Errors
+/// [`Error::Unauthenticated`].
+pub async fn by_session_to_enrol(ctx: &Ctx, cookie: &str, now: DateTime<Utc>) -> Result<Actor> {
+    let (user, session) = owner(ctx, cookie, now).await?;
+    Ok(actor(user, session, String::new()))
+}
+
+async fn owner(ctx: &Ctx, cookie: &str, now: DateTime<Utc>) -> Result<(user::Model, Credential)> {
     let hash = session_id::parse_and_hash(cookie).ok_or(Error::Unauthenticated)?;
     let found = store::find_session(ctx.db.reader(), &hash).await?;
     let (session, user) = found.ok_or(Error::Unauthenticated)?;
@@ -136,7 +221,7 @@ pub async fn by_session(ctx: &Ctx, cookie: &str, now: DateTime<Utc>) -> Result<A
     if session.seen_at + TOUCH_EVERY < now {
         store::touch_session(ctx.db.writer(), session.id, now).await?;
     }
-    Ok(actor(user, Credential::Session(session.id), String::new()))
+    Ok((user, Credential::Session(session.id)))
 }
 
 /// The limits of a token as they are stored. What cannot be read gives nothing.

@@ -38,6 +38,12 @@ words! {
         FactorEnable = "factor.enable",
         /// A second factor was switched off.
         FactorDisable = "factor.disable",
+        /// Somebody else's second factor was removed.
+        FactorRemove = "factor.remove",
+        /// A recovery code was used in the place of a second factor.
+        RecoveryCodeUse = "factor.recover",
+        /// New recovery codes replaced the old ones.
+        RecoveryCodesRenew = "factor.renew_codes",
         /// A project was made.
         ProjectCreate = "project.create",
         /// A project was changed.
@@ -230,6 +236,13 @@ impl Entry {
             credential: "console",
             ..Self::by_system(action, now)
         }
+    }
+
+    /// The same by the same people, but something else.
+    #[must_use]
+    pub fn doing(mut self, action: Action) -> Self {
+        self.action = action;
+        self
     }
 
     /// When it was done.

@@ -183,6 +183,20 @@ pub struct Security {
     pub session_secret: Option<SecretString>,
     /// A file that holds it instead.
     pub session_secret_file: Option<PathBuf>,
+    /// Who must have a second factor.
+    pub require_second_factor: RequiredFactor,
+}
+
+/// Which accounts with a password must have a second factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum RequiredFactor {
+    /// None of them.
+    None,
+    /// Those of Admins.
+    Admins,
+    /// All of them.
+    All,
 }
 
 /// The queue.
@@ -303,4 +317,5 @@ macro_rules! words {
 words!(Dialect { "mysql" => Mysql, "sqlite" => Sqlite });
 words!(DatabaseTls { "off" => Off, "prefer" => Prefer, "require" => Require });
 words!(SmtpTls { "off" => Off, "on" => On, "starttls" => Starttls });
+words!(RequiredFactor { "none" => None, "admins" => Admins, "all" => All });
 words!(LogFormat { "text" => Text, "json" => Json });

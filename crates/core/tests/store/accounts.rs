@@ -23,7 +23,7 @@ use slipway_core::{
     id::{SessionId, UserId},
 };
 
-use crate::rig::{Rig, conflict, nobody};
+use crate::rig::{Rig, conflict, nobody, session};
 
 on_both! {
     signing_in_needs_the_right_password_of_an_enabled_account,
@@ -68,7 +68,8 @@ async fn create_token(
 
 async fn sign_in(rig: &Rig, email: &str, password: &str) -> Result<sign_in::SignedIn> {
     let origin = Origin::default();
-    sign_in::sign_in(&rig.ctx, email, password.into(), origin, db::now()).await
+    let passed = sign_in::sign_in(&rig.ctx, email, password.into(), origin, db::now()).await;
+    passed.map(session)
 }
 
 fn is_unauthenticated<T>(outcome: &Result<T>) -> bool {

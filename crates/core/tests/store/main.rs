@@ -35,6 +35,7 @@ mod audit;
 mod bundle;
 mod cancel;
 mod claim;
+mod factor;
 mod idempotency;
 mod lifecycle;
 mod locks;

@@ -7,7 +7,10 @@ use sea_orm::{ActiveValue::Set, ColumnTrait as _, EntityTrait as _, QueryFilter 
 use sea_orm::{ConnectionTrait as _, Statement};
 use slipway_core::{
     access::{Actor, Credential, ProjectRole, SystemRole},
-    account,
+    account::{
+        self,
+        sign_in::{Passed, SignedIn},
+    },
     audit::entry::{Action, Entry},
     ctx::Ctx,
     db::{self, Db},
@@ -376,6 +379,15 @@ pub(crate) fn token() -> LeaseToken {
 
 pub(crate) fn minutes_later(minutes: i64) -> DateTime<Utc> {
     db::now() + chrono::Duration::minutes(minutes)
+}
+
+/// The session of somebody who needs no second factor.
+#[track_caller]
+pub(crate) fn session(passed: Passed) -> SignedIn {
+    match passed {
+        Passed::SignedIn(signed_in) => signed_in,
+        Passed::NeedsFactor(challenge) => panic!("a second factor is asked for: {challenge:?}"),
+    }
 }
 
 /// The stable name of a conflict, or the whole of any other outcome.

@@ -83,12 +83,12 @@ async fn second(ctx: &Ctx) {
 }
 
 /// The second key, active in a process that has both.
-async fn rotated(rig: &Rig) {
+pub(crate) async fn rotated(rig: &Rig) {
     second(&rig.ctx).await;
     activate(&rig.ctx, 2, db::now()).await.unwrap();
 }
 
-async fn rewrapped(rig: &Rig) -> Rewrapped {
+pub(crate) async fn rewrapped(rig: &Rig) -> Rewrapped {
     rewrap::run(&rig.ctx, false, |_| {}).await.unwrap()
 }
 

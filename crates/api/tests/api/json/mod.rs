@@ -4,6 +4,7 @@ mod accounts;
 mod audit;
 mod caller;
 mod deployments;
+pub(crate) mod factor;
 mod input;
 mod people;
 mod projects;

@@ -66,6 +66,8 @@ GET    /api/docs                                            nobody
 GET    /static/{version}/{name}                             nobody #404
 GET    /login                                               nobody
 POST   /login                                               nobody #401
+GET    /login/code                                          nobody #303
+POST   /login/code                                          nobody #303
 POST   /logout                                              signed-in
 GET    /                                                    signed-in
 GET    /projects/{project}                                  view
@@ -92,18 +94,25 @@ GET    /account                                             signed-in
 POST   /account/name                                        signed-in
 POST   /account/password                                    signed-in #422
 POST   /account/tokens                                      signed-in
+GET    /account/second-factor                               signed-in
+POST   /account/second-factor                               signed-in #422
+POST   /account/second-factor/confirm                       signed-in #409
+POST   /account/second-factor/codes                         signed-in #409
+POST   /account/second-factor/disable                       signed-in #409
 POST   /account/tokens/{id}/revoke                          own
 POST   /account/sessions/{id}/end                           own
 GET    /users                                               administer
 POST   /users                                               administer
 POST   /users/{id}                                          any-account
 POST   /users/{id}/password-link                            administer
+POST   /users/{id}/remove-factor                            administer #409
 GET    /password                                            nobody
 POST   /password                                            nobody #422
 GET    /forgot                                              nobody
 POST   /forgot                                              nobody #409
 
 POST   /api/v1/auth/login                                   nobody #401
+POST   /api/v1/auth/second-factor                           nobody #401
 POST   /api/v1/auth/forgot                                  nobody #409
 POST   /api/v1/auth/password                                nobody #422
 POST   /api/v1/auth/logout                                  signed-in
@@ -115,11 +124,17 @@ POST   /api/v1/me/tokens                                    signed-in
 DELETE /api/v1/me/tokens/{id}                               own
 GET    /api/v1/me/sessions                                  signed-in
 DELETE /api/v1/me/sessions/{id}                             own
+GET    /api/v1/me/second-factor                             signed-in
+POST   /api/v1/me/second-factor                             signed-in #422
+POST   /api/v1/me/second-factor/confirm                     signed-in #409
+POST   /api/v1/me/second-factor/recovery-codes              signed-in #409
+POST   /api/v1/me/second-factor/disable                     signed-in #409
 GET    /api/v1/users                                        administer
 POST   /api/v1/users                                        administer
 GET    /api/v1/users/{id}                                   account
 PATCH  /api/v1/users/{id}                                   any-account
 POST   /api/v1/users/{id}/password-link                     administer
+DELETE /api/v1/users/{id}/second-factor                     administer #409
 GET    /api/v1/users/{id}/tokens                            administer #409
 POST   /api/v1/users/{id}/tokens                            administer #409
 DELETE /api/v1/users/{id}/tokens/{token_id}                 administer #409
@@ -216,6 +231,12 @@ pub(super) fn body(method: &str, path: &str) -> serde_json::Value {
     use serde_json::json;
     match (method, path.strip_prefix("/api/v1").unwrap_or(path)) {
         ("POST", "/auth/login") => json!({ "email": "nobody@example.com", "password": "wrong" }),
+        ("POST", "/auth/second-factor") => json!({ "challenge": "none", "code": "000000" }),
+        ("POST", "/me/second-factor") => json!({ "password": "wrong" }),
+        ("POST", "/me/second-factor/confirm") => json!({ "code": "000000" }),
+        ("POST", path) if path.starts_with("/me/second-factor/") => {
+            json!({ "password": "wrong", "code": "000000" })
+        }
         ("POST", "/auth/forgot") => json!({ "email": "nobody@example.com" }),
         ("POST", "/auth/password") => json!({ "code": "none", "password": crate::app::PASSWORD }),
         ("PATCH", "/me") => json!({ "name": "Another" }),
@@ -248,6 +269,12 @@ pub(super) fn form(path: &str) -> Vec<(&'static str, String)> {
     let email = format!("form-{}@example.com", crate::app::unique());
     let fields = match path {
         "/login" => vec![("email", "nobody@example.com"), ("password", "wrong")],
+        "/login/code" => vec![("code", "000000")],
+        "/account/second-factor" => vec![("password", "wrong")],
+        "/account/second-factor/confirm" => vec![("code", "000000")],
+        path if path.starts_with("/account/second-factor/") => {
+            vec![("password", "wrong"), ("code", "000000")]
+        }
         "/password" => vec![("code", "none"), ("password", crate::app::PASSWORD)],
         "/forgot" => vec![("email", "nobody@example.com")],
         "/account/name" => vec![("name", "Another")],

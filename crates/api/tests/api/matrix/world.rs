@@ -118,6 +118,14 @@ impl<'a> World<'a> {
         written.await.unwrap();
     }
 
+    /// Takes the caller's wrong passwords back.
+    pub(super) async fn forget_failures(&self) {
+        let key = account::sign_in::email_key(&self.client.actor().email);
+        account::throttle::succeeded(&self.app.ctx, &key)
+            .await
+            .unwrap();
+    }
+
     /// Signs in anew, after signing out.
     pub(super) async fn sign_in(&mut self) {
         self.client = self.app.session_of(self.client.actor().user).await;

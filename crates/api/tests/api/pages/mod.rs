@@ -3,6 +3,7 @@
 mod assets;
 mod audit;
 mod deployments;
+mod factor;
 mod people;
 mod projects;
 mod queue;

@@ -1,5 +1,6 @@
 //! What people do with accounts: their own sessions, and other people's accounts.
 
+pub mod factor;
 pub mod passwords;
 pub mod tokens;
 

@@ -8,10 +8,10 @@ use crate::{
     access::{Actor, Credential, Permission},
     account::{
         entity::{link, user},
-        kind::UserKind,
+        kind::{Means, UserKind},
         password::Password,
         session as random,
-        sign_in::{self, Origin, SignedIn, email_key},
+        sign_in::{self, Beginning, Origin, SignedIn, email_key},
         store, throttle,
     },
     audit::entry::{Action, Entry, ObjectKind},
@@ -182,21 +182,41 @@ pub async fn change(
     actor.require_unlimited()?;
     let user = store::find_user(ctx.db.reader(), actor.user).await?;
     let user = user.ok_or(Error::NotFound("user"))?;
-    throttle::attempt(ctx, &user.email_key, &origin.address, now).await?;
-    let matches = ctx
-        .passwords
-        .verify(current, Some(user.password_hash.clone()));
-    if !matches.await? {
+    if !is_right(ctx, &user, current, &origin.address, now).await? {
         return Err(Error::invalid("current", "is not your password"));
     }
-    throttle::succeeded(ctx, &user.email_key).await?;
     let hash = ctx.passwords.hash(new).await?;
     let tx = ctx.db.begin().await?;
     let entry = Entry::by(actor, Action::PasswordChange, now);
     write(ctx, &tx, &user, hash, &entry).await?;
     tx.commit().await?;
     match actor.credential {
-        Credential::Session(_) => Ok(Some(sign_in::begin(ctx, user, origin, now).await?)),
+        Credential::Session(_) => {
+            let beginning = Beginning {
+                user,
+                means: Means::Password,
+                proof: None,
+                origin,
+            };
+            Ok(Some(sign_in::begin(ctx, &beginning, now).await?))
+        }
         Credential::Token(_) | Credential::Console => Ok(None),
     }
+}
+
+/// Whether it is the account's password; tries are counted; system-only, its callers have asked.
+pub(super) async fn is_right(
+    ctx: &Ctx,
+    user: &user::Model,
+    password: SecretString,
+    from: &str,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    throttle::attempt(ctx, &user.email_key, from, now).await?;
+    let hash = Some(user.password_hash.clone());
+    let is_right = ctx.passwords.verify(password, hash).await?;
+    if is_right {
+        throttle::succeeded(ctx, &user.email_key).await?;
+    }
+    Ok(is_right)
 }

@@ -1,5 +1,6 @@
 //! Accounts, sessions and tokens in the database; system-only.
 
+pub mod factors;
 pub mod links;
 pub mod standing;
 pub mod throttles;
@@ -223,7 +224,24 @@ pub async fn delete_session(
     Ok(deleted.rows_affected > 0)
 }
 
-/// Ends every session of an account.
+/// Ends every session of an account but one, and the sign-ins that it has only begun.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delete_other_sessions(
+    conn: &impl ConnectionTrait,
+    user: UserId,
+    but: SessionId,
+) -> Result<()> {
+    session::Entity::delete_many()
+        .filter(session::Column::UserId.eq(user))
+        .filter(session::Column::Id.ne(but))
+        .exec(conn)
+        .await?;
+    factors::delete_challenges(conn, user).await
+}
+
+/// Ends every session of an account, and the sign-ins that it has only begun.
 ///
 /// # Errors
 /// When the database fails.
@@ -232,7 +250,7 @@ pub async fn delete_sessions(conn: &impl ConnectionTrait, user: UserId) -> Resul
         .filter(session::Column::UserId.eq(user))
         .exec(conn)
         .await?;
-    Ok(())
+    factors::delete_challenges(conn, user).await
 }
 
 /// Deletes sessions that can never be used again.

@@ -34,6 +34,8 @@ pub const SSH_KEY: &str = "slipway/ssh-key/v1";
 pub const PROVIDER: &str = "slipway/provider/v1";
 /// Credentials of channels.
 pub const CHANNEL: &str = "slipway/channel/v1";
+/// The seeds of second factors.
+pub const FACTOR: &str = "slipway/factor/v1";
 
 /// The key that proves the audit trail.
 pub const AUDIT_KEY: &str = "slipway/audit/key/v1";
