@@ -171,75 +171,56 @@ fn capitalised(text: &str) -> String {
 }
 
 fn facts(notice: &Notice) -> Vec<Fact> {
-    let mut facts = Vec::new();
-    let mut add = |label, value: Option<String>, is_code, is_short| {
-        let value = value.filter(|value| !value.is_empty());
-        facts.extend(value.map(|value| Fact {
-            label,
-            value,
-            is_code,
-            is_short,
-        }));
-    };
-    let step = notice
-        .failure
-        .as_ref()
-        .and_then(|failure| failure.step.as_deref());
-    add("Step", step.map(name), true, true);
+    let failure = notice.failure.as_ref();
+    let step = failure.and_then(|failure| failure.step.as_deref());
+    let mut facts = vec![code("Step", step.map(name))];
     if let Some(deployment) = &notice.deployment {
-        add(
-            "Deployment",
-            Some(format!("#{}", deployment.id)),
-            false,
-            true,
-        );
-        add(
-            "Branch or tag",
-            deployment.reference.as_deref().map(name),
-            true,
-            true,
-        );
-        add("Commit", commit(deployment), true, true);
-        add(
-            "Subject",
-            deployment.subject.as_deref().map(sentence),
-            false,
-            false,
-        );
-        add(
-            "Author",
-            deployment.author.as_deref().map(name),
-            false,
-            true,
-        );
-        add(
-            "Requested by",
-            Some(name(&deployment.requested_by)),
-            false,
-            true,
-        );
-        add(
-            "Duration",
-            deployment.duration_ms.map(duration),
-            false,
-            true,
-        );
-        let attempt = Some(deployment.attempt).filter(|attempt| *attempt > 1);
-        add(
-            "Attempt",
-            attempt.map(|attempt| attempt.to_string()),
-            false,
-            true,
-        );
-        add(
-            "Note",
-            deployment.note.as_deref().map(sentence),
-            false,
-            false,
-        );
+        facts.extend(of_deployment(deployment));
     }
-    add("By", notice.actor.as_deref().map(name), false, true);
-    facts
+    facts.push(short("By", notice.actor.as_deref().map(name)));
+    let facts = facts.into_iter().flatten();
+    facts.filter(|fact| !fact.value.is_empty()).collect()
+}
+
+fn of_deployment(deployment: &Facts) -> [Option<Fact>; 9] {
+    let attempt = Some(deployment.attempt).filter(|attempt| *attempt > 1);
+    let attempt = attempt.map(|attempt| attempt.to_string());
+    [
+        short("Deployment", Some(format!("#{}", deployment.id))),
+        code("Branch or tag", deployment.reference.as_deref().map(name)),
+        code("Commit", commit(deployment)),
+        long("Subject", deployment.subject.as_deref().map(sentence)),
+        short("Author", deployment.author.as_deref().map(name)),
+        short("Requested by", Some(name(&deployment.requested_by))),
+        short("Duration", deployment.duration_ms.map(duration)),
+        short("Attempt", attempt),
+        long("Note", deployment.note.as_deref().map(sentence)),
+    ]
+}
+
+fn short(label: &'static str, value: Option<String>) -> Option<Fact> {
+    Some(Fact {
+        label,
+        value: value?,
+        is_code: false,
+        is_short: true,
+    })
+}
+
+fn code(label: &'static str, value: Option<String>) -> Option<Fact> {
+    let fact = short(label, value)?;
+    Some(Fact {
+        is_code: true,
+        ..fact
+    })
+}
+
+fn long(label: &'static str, value: Option<String>) -> Option<Fact> {
+    let fact = short(label, value)?;
+    Some(Fact {
+        is_short: false,
+        ..fact
+    })
 }
 
 fn commit(deployment: &Facts) -> Option<String> {
