@@ -2,6 +2,8 @@
 
 pub mod audit;
 pub mod auth;
+pub mod channels;
+pub mod deliveries;
 pub mod deployments;
 pub mod factor;
 pub mod health;
@@ -11,9 +13,11 @@ pub mod me;
 pub mod members;
 pub mod pipeline;
 pub mod projects;
+pub mod providers;
 pub mod queue;
 pub mod secrets;
 pub mod ssh;
+pub mod subscriptions;
 pub mod targets;
 pub mod users;
 pub mod variables;
@@ -38,5 +42,9 @@ pub fn routes(service: &mut ServiceConfig<'_>) {
         .configure(deployments::routes)
         .configure(log::routes)
         .configure(locks::routes)
-        .configure(queue::routes);
+        .configure(queue::routes)
+        .configure(providers::routes)
+        .configure(channels::routes)
+        .configure(subscriptions::routes)
+        .configure(deliveries::routes);
 }

@@ -62,9 +62,11 @@ impl TestApp {
         let db = Db::connect(&settings.database).await.unwrap();
         schema::migrate(&db, &settings.database).await.unwrap();
         let backends = slipway_queue::in_memory();
+        let providers = slipway_notify::registry(&settings.notifications).unwrap();
         let ctx = start::open(settings, backends.queue, backends.bus)
             .await
-            .unwrap();
+            .unwrap()
+            .with_providers(providers);
         duties::probe_once(&ctx).await;
         let wanted = first_admin::Wanted {
             email: Some("admin@example.com".to_owned()),

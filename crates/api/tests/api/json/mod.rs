@@ -6,6 +6,7 @@ mod caller;
 mod deployments;
 pub(crate) mod factor;
 mod input;
+mod notifications;
 mod people;
 mod projects;
 mod queue;

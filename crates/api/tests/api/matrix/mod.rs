@@ -3,6 +3,7 @@
 //! The list of routes comes from the router. A route that is not in the table fails, so that nobody
 //! adds one without saying who may call it.
 
+mod notifications;
 mod table;
 mod world;
 
@@ -176,6 +177,7 @@ async fn visit(world: &mut World<'_>, entry: &Entry, is_own: bool, verdict: &mut
         Need::System(_) => place.member.0,
         Need::Nobody | Need::SignedIn | Need::Project(_) => place.deployment.0,
     };
+    let id = place.notifications.id_of(entry.path).unwrap_or(id);
     let path = filled(entry.path, place, id);
     let answer = call(world, entry, &path, None).await;
     let status = answer.status();
@@ -225,14 +227,17 @@ fn sees(class: Class, is_own: bool) -> bool {
 /// A part of a foreign project below the address of their own: whether they may or not, they do not
 /// reach it.
 async fn nested(world: &World<'_>, entry: &Entry, verdict: &mut Verdict) {
-    if !(entry.path.contains("{project}") && entry.path.contains("{target}")) {
+    let of_target = entry.path.contains("{target}");
+    let of_subscription = entry.path.contains("/subscriptions/{id}");
+    if !entry.path.contains("{project}") || !(of_target || of_subscription) {
         return;
     }
-    let foreign = world.foreign.target.to_string();
+    let subscription = world.foreign.notifications.subscription.to_string();
     let path = entry
         .path
         .replace("{project}", &world.own.slug)
-        .replace("{target}", &foreign);
+        .replace("{target}", &world.foreign.target.to_string())
+        .replace("{id}", &subscription);
     let status = call(world, entry, &path, None).await.status();
     let expected = match expected(world.class, entry, true) {
         0 => 404,

@@ -187,6 +187,30 @@ PUT    /api/v1/lock                                         administer
 DELETE /api/v1/lock                                         administer
 GET    /api/v1/queue                                        operate
 GET    /api/v1/workers                                      operate
+GET    /api/v1/providers                                    administer
+POST   /api/v1/providers                                    administer
+GET    /api/v1/providers/kinds                              operate
+GET    /api/v1/providers/choices                            operate
+GET    /api/v1/providers/{id}                               administer
+PATCH  /api/v1/providers/{id}                               administer
+DELETE /api/v1/providers/{id}                               administer #409
+GET    /api/v1/channels                                     operate
+POST   /api/v1/channels                                     operate #422
+GET    /api/v1/channels/{id}                                operate
+PATCH  /api/v1/channels/{id}                                operate
+DELETE /api/v1/channels/{id}                                operate #409
+POST   /api/v1/channels/{id}/test                           operate
+GET    /api/v1/projects/{project}/channels                  govern
+GET    /api/v1/projects/{project}/subscriptions             govern
+POST   /api/v1/projects/{project}/subscriptions             govern #422
+GET    /api/v1/projects/{project}/subscriptions/{id}        govern
+PATCH  /api/v1/projects/{project}/subscriptions/{id}        govern
+DELETE /api/v1/projects/{project}/subscriptions/{id}        govern
+PUT    /api/v1/projects/{project}/subscriptions/{id}/mute   govern
+DELETE /api/v1/projects/{project}/subscriptions/{id}/mute   govern
+GET    /api/v1/deliveries                                   operate
+GET    /api/v1/deliveries/{id}                              govern
+POST   /api/v1/deliveries/{id}/resend                       govern #409
 GET    /api/v1/audit                                        operate
 GET    /api/v1/audit/export                                 operate
 ";
@@ -248,6 +272,17 @@ pub(super) fn body(method: &str, path: &str) -> serde_json::Value {
         }),
         ("PATCH", "/users/{id}") => json!({ "role": "developer" }),
         ("POST", "/projects") => json!({ "slug": format!("new-{}", crate::app::unique()) }),
+        ("POST", "/providers") => json!({
+            "name": format!("new-{}", crate::app::unique()),
+            "kind": "ntfy", "settings": { "server": "https://ntfy.example" },
+        }),
+        ("POST", "/channels") => json!({ "provider": 0, "name": "none" }),
+        ("POST", path) if path.ends_with("/subscriptions") => {
+            json!({ "channels": [0], "events": ["failed"] })
+        }
+        ("PUT", path) if path.ends_with("/mute") => {
+            json!({ "until": "2999-01-01T00:00:00Z", "reason": "stocktaking" })
+        }
         ("PUT", path) if path.ends_with("/lock") => json!({ "reason": "stocktaking" }),
         ("PUT", path) if path.ends_with("/pipeline") => {
             json!({ "source": super::world::PIPELINE })

@@ -16,6 +16,7 @@ use slipway_core::{
     variable, vault,
 };
 
+use super::notifications::{self, Notifications};
 use crate::app::{Client, TestApp, unique};
 
 pub(super) const PIPELINE: &str = "after: [{ name: a, run: 'true' }]";
@@ -64,6 +65,7 @@ pub(super) struct Place {
     pub(super) target: TargetId,
     pub(super) member: UserId,
     pub(super) deployment: DeploymentId,
+    pub(super) notifications: Notifications,
 }
 
 /// A caller with a project of theirs and one of others.
@@ -218,6 +220,7 @@ async fn place(app: &TestApp, with: Option<(&Actor, Option<ProjectRole>)>) -> Pl
         .await
         .unwrap();
     Place {
+        notifications: notifications::of(app, &slug).await,
         target: target.id,
         member,
         deployment: made.row.id,

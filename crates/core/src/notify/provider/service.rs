@@ -5,7 +5,7 @@ use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr};
 use serde_json::json;
 
 use super::{
-    Provider, Values,
+    Provider, Registry, Values,
     entity::{ActiveModel, Model},
     store,
 };
@@ -86,6 +86,15 @@ pub async fn choices(ctx: &Ctx, actor: &Actor) -> Result<Vec<Choice>> {
         disabled: row.disabled,
     });
     Ok(choices.collect())
+}
+
+/// The services that there are, for those who set up providers or channels.
+///
+/// # Errors
+/// [`Error::Forbidden`].
+pub fn kinds<'a>(ctx: &'a Ctx, actor: &Actor) -> Result<&'a Registry> {
+    actor.require(Permission::Operate, None)?;
+    Ok(&ctx.providers)
 }
 
 /// A provider that a channel may belong to.
