@@ -51,7 +51,10 @@ pub(crate) fn told(
     said: Option<&str>,
     after: Option<Duration>,
 ) -> Verdict {
-    let said = quote.of(said.unwrap_or(&answer.body));
+    // A web page is for browsers; its status says more to people.
+    let is_page = answer.body.trim_start().starts_with('<');
+    let body = if is_page { "" } else { answer.body.as_str() };
+    let said = quote.of(said.unwrap_or(body));
     let said = match (said.is_empty(), reason(answer.status)) {
         (true, "") => answer.status.to_string(),
         (true, reason) => format!("{} {reason}", answer.status),

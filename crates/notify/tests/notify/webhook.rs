@@ -104,6 +104,10 @@ async fn answers_decide_whether_it_is_tried_again() {
         (Mode::status(404, "no\nhook"), refused("404: no hook")),
         (Mode::status(410, ""), refused("410 Gone")),
         (
+            Mode::status(502, "<!DOCTYPE html><title>x</title>"),
+            later("502 Bad Gateway", None),
+        ),
+        (
             Mode::status(
                 403,
                 format!("not {SECRET} or /hook?token=hidden-in-the-query"),
