@@ -49,6 +49,8 @@ mod m20261125_000060_add_factor_of_users;
 mod m20261125_000061_add_factor_step_of_users;
 mod m20261125_000062_create_recovery_codes;
 mod m20261125_000063_create_challenges;
+mod m20261125_000064_create_identities;
+mod m20261125_000065_create_provider_starts;
 mod m20261125_000070_create_providers;
 mod m20261125_000071_create_channels;
 mod m20261125_000072_create_subscriptions;
@@ -106,6 +108,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000061_add_factor_step_of_users::Migration),
             Box::new(m20261125_000062_create_recovery_codes::Migration),
             Box::new(m20261125_000063_create_challenges::Migration),
+            Box::new(m20261125_000064_create_identities::Migration),
+            Box::new(m20261125_000065_create_provider_starts::Migration),
             Box::new(m20261125_000070_create_providers::Migration),
             Box::new(m20261125_000071_create_channels::Migration),
             Box::new(m20261125_000072_create_subscriptions::Migration),

@@ -25,6 +25,13 @@ impl Brief {
         minutes: 5,
     };
 
+    /// Keeps the secret of a sign-in at the identity provider.
+    pub const PROVIDER: Self = Self {
+        name: "slipway_provider",
+        tls_name: "__Host-slipway_provider",
+        minutes: 10,
+    };
+
     fn name(self, ctx: &Ctx) -> &'static str {
         if is_tls(ctx) {
             self.tls_name

@@ -24,7 +24,7 @@ pub struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     limits: Option<Limits>,
-    challenge: Option<Pending>,
+    challenge: Option<Box<Pending>>,
     retry_after: Option<u32>,
 }
 
@@ -102,10 +102,10 @@ impl Problem {
         let detail = "the password is right; send a code of the second factor with the challenge";
         let status = StatusCode::UNAUTHORIZED;
         Self {
-            challenge: Some(Pending {
+            challenge: Some(Box::new(Pending {
                 challenge: challenge.token,
                 expires_at: challenge.expires_at,
-            }),
+            })),
             ..Self::request(status, "second_factor_needed", detail)
         }
     }

@@ -11,6 +11,7 @@ pub mod extract;
 pub mod json;
 pub mod mail;
 pub mod metrics;
+pub mod oidc;
 pub mod openapi;
 pub mod pages;
 pub mod peer;

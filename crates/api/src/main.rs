@@ -36,6 +36,11 @@ async fn api() -> anyhow::Result<()> {
     let settings = start::settings(arguments.config)?;
     start::harden()?;
     start::log(&settings)?;
+    let provider = rustls::crypto::ring::default_provider();
+    provider
+        .install_default()
+        .ok()
+        .context("another TLS provider is in place already")?;
     let redis = settings.redis.as_ref().context(
         "there is no `redis` section in the configuration, which slipway-api needs; `slipway up` \
          runs without one",

@@ -15,8 +15,8 @@ use tracing_actix_web::TracingLogger;
 use utoipa_actix_web::{AppExt as _, scope, service_config::ServiceConfig};
 
 use crate::{
-    error::Problem, json, mail::Mailer, metrics, openapi, pages, peer::Proxies, seal::Seal,
-    tail::Tails,
+    error::Problem, json, mail::Mailer, metrics, oidc::Provider, openapi, pages, peer::Proxies,
+    seal::Seal, tail::Tails,
 };
 
 /// Seconds that requests under way get when the server stops.
@@ -34,6 +34,7 @@ pub struct State {
     tails: Data<Tails>,
     proxies: Data<Proxies>,
     mailer: Data<Option<Mailer>>,
+    provider: Data<Option<Provider>>,
 }
 
 impl State {
@@ -44,11 +45,15 @@ impl State {
     /// configured wrongly.
     pub fn new(ctx: Ctx, stop: CancellationToken) -> anyhow::Result<Self> {
         let secret = session_secret(&ctx.settings.security)?;
+        let base = ctx.settings.server.public_url.as_deref();
+        let provider = ctx.settings.oidc.as_ref();
+        let provider = provider.map(|oidc| Provider::new(oidc, base.unwrap_or_default()));
         Ok(Self {
             seal: Data::new(Seal::new(&secret)?),
             tails: Data::new(Tails::new(ctx.clone(), stop)),
             proxies: Data::new(Proxies::new(&ctx.settings.server.trusted_proxies)?),
             mailer: Data::new(ctx.settings.smtp.as_ref().map(Mailer::new).transpose()?),
+            provider: Data::new(provider.transpose()?),
             ctx: Data::new(ctx),
         })
     }
@@ -147,6 +152,7 @@ fn app(
         .app_data(state.tails.clone())
         .app_data(state.proxies.clone())
         .app_data(state.mailer.clone())
+        .app_data(state.provider.clone())
         .app_data(Data::clone(document))
         .app_data(PathConfig::default().error_handler(no_such_path))
         .app_data(QueryConfig::default().error_handler(wrong_query))

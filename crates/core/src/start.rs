@@ -55,6 +55,10 @@ pub fn unchecked_settings(config: Option<PathBuf>) -> anyhow::Result<Settings> {
         let place = (&mut redis.password, &redis.password_file);
         read_password("redis.password_file", place)?;
     }
+    if let Some(oidc) = &mut settings.oidc {
+        let place = (&mut oidc.client_secret, &oidc.client_secret_file);
+        read_password("oidc.client_secret_file", place)?;
+    }
     Ok(settings)
 }
 

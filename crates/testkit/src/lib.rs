@@ -18,6 +18,7 @@ mod mail;
 mod mariadb;
 mod poll;
 mod process;
+pub mod provider;
 mod receiver;
 mod redis;
 mod server;

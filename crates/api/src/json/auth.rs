@@ -14,6 +14,7 @@ use slipway_core::{
     db,
     error::Error,
     id::UserId,
+    settings::LocalSignIn,
 };
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -24,6 +25,7 @@ use crate::{
     error::{Problem, ProblemBody},
     extract::Body,
     mail::Mailer,
+    oidc,
 };
 
 pub(super) fn routes(service: &mut ServiceConfig<'_>) {
@@ -31,6 +33,7 @@ pub(super) fn routes(service: &mut ServiceConfig<'_>) {
         .service(login)
         .service(second_factor)
         .service(logout)
+        .service(provider)
         .service(forgot)
         .service(set_password)
         .service(me);
@@ -137,6 +140,31 @@ async fn second_factor(
     let (token, origin) = (body.challenge.expose_secret(), origin(&request));
     let signed_in = second_step::finish(&ctx, token, &body.code, origin, db::now()).await?;
     Ok(begun(&ctx, signed_in))
+}
+
+/// The identity provider that people may sign in at.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProviderView {
+    /// What it is called.
+    name: String,
+    /// Where a browser begins; `?next=` and a path of ours lead back to that page.
+    start: &'static str,
+    /// Whether only Admins sign in with a password.
+    passwords_for_admins_only: bool,
+}
+
+/// Whether people may sign in at an identity provider, and where that begins.
+#[utoipa::path(tag = "sign-in", security(()),
+    responses((status = 200, body = ProviderView), (status = 404)))]
+#[get("/auth/provider")]
+async fn provider(ctx: Data<Ctx>) -> Result<HttpResponse, Problem> {
+    let settings = ctx.settings.oidc.as_ref();
+    let settings = settings.ok_or(Error::NotFound("identity provider"))?;
+    Ok(HttpResponse::Ok().json(ProviderView {
+        name: settings.name.clone(),
+        start: oidc::START,
+        passwords_for_admins_only: settings.local_sign_in == LocalSignIn::AdminsOnly,
+    }))
 }
 
 /// Whose password was forgotten.

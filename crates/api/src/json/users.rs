@@ -60,7 +60,8 @@ pub struct UserView {
     disabled: bool,
     /// A service has tokens and never signs in.
     kind: UserKind,
-    /// Whether a person who was invited has set no password yet.
+    /// Whether a person has no password: invited, and has set none yet, or only ever comes through the
+    /// identity provider.
     pending: bool,
     /// Whether signing in asks for a second factor.
     second_factor: bool,

@@ -17,6 +17,7 @@ mod overview;
 mod password;
 mod project;
 mod projects;
+mod provider;
 mod queue;
 mod reference;
 mod row;
@@ -58,6 +59,7 @@ pub(crate) fn register(service: &mut ServiceConfig) -> Vec<(&'static str, &'stat
         .get("/api/docs", reference::show);
     sign_in::routes(&mut pages);
     code::routes(&mut pages);
+    provider::routes(&mut pages);
     projects::routes(&mut pages);
     project::routes(&mut pages);
     deployments::routes(&mut pages);

@@ -12,6 +12,7 @@ use slipway_core::{
     account::{self, sign_in::Passed},
     ctx::Ctx,
     db,
+    settings::LocalSignIn,
 };
 
 use super::{
@@ -23,6 +24,7 @@ use crate::{
     auth::{check_origin, cookie, no_cookie, origin},
     cookie::Brief,
     error::Problem,
+    oidc,
 };
 
 pub(super) fn routes(pages: &mut Pages<'_>) {
@@ -39,6 +41,31 @@ struct SignInPage<'a> {
     email: &'a str,
     next: &'a str,
     error: Option<&'a str>,
+    provider: Option<Offered>,
+}
+
+impl<'a> SignInPage<'a> {
+    fn new(ctx: &Ctx, (email, next): (&'a str, &'a str), error: Option<&'a str>) -> Self {
+        Self {
+            frame: Frame::public(),
+            email,
+            next,
+            error,
+            provider: ctx.settings.oidc.as_ref().map(|settings| Offered {
+                name: settings.name.clone(),
+                place: format!("{}?next={}", oidc::START, encoded(next)),
+                is_for_all: settings.local_sign_in == LocalSignIn::AdminsOnly,
+            }),
+        }
+    }
+}
+
+/// The identity provider, as the page offers it.
+struct Offered {
+    name: String,
+    place: String,
+    /// Whether passwords are for Admins only.
+    is_for_all: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -49,17 +76,17 @@ struct Wanted {
     again: Option<String>,
 }
 
-async fn form(request: HttpRequest, wanted: Query<Wanted>) -> Result<HttpResponse, Problem> {
+async fn form(
+    ctx: Data<Ctx>,
+    request: HttpRequest,
+    wanted: Query<Wanted>,
+) -> Result<HttpResponse, Problem> {
     let (next, again) = (local(&wanted.next), wanted.again.is_some());
     if Visitor::identify(&request).await.is_ok() {
         return Ok(see_other(next));
     }
-    let page = SignInPage {
-        frame: Frame::public(),
-        email: "",
-        next,
-        error: again.then_some("That took too long, or too many tries. Sign in again."),
-    };
+    let error = again.then_some("That took too long, or too many tries. Sign in again.");
+    let page = SignInPage::new(&ctx, ("", next), error);
     html(HttpResponse::Ok(), &page)
 }
 
@@ -94,12 +121,7 @@ async fn sign_in(
         StatusCode::TOO_MANY_REQUESTS => problem.detail(),
         _ => return Err(problem),
     };
-    let page = SignInPage {
-        frame: Frame::public(),
-        email: &email,
-        next,
-        error: Some(error),
-    };
+    let page = SignInPage::new(&ctx, (&email, next), Some(error));
     html(problem.builder(), &page)
 }
 

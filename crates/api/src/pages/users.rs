@@ -64,31 +64,33 @@ struct Row {
     name: String,
     email: String,
     role: SystemRole,
-    state: &'static str,
+    state: String,
     is_disabled: bool,
     is_person: bool,
-    has_factor: bool,
-    is_own: bool,
+    /// Whether there is a second factor that is not the visitor's own.
+    may_remove_factor: bool,
 }
 
 impl Row {
     fn new(row: user::Model, visitor: &Visitor) -> Self {
         let (is_disabled, is_person) = (row.disabled_at.is_some(), row.kind == UserKind::Person);
+        let state = match (is_disabled, is_person) {
+            (true, _) => "Disabled",
+            (false, false) => "Service",
+            (false, true) if row.password_hash.is_empty() => "No password",
+            (false, true) => "Active",
+        };
+        let has_factor = row.factor_at.is_some();
+        let factor = if has_factor { ", second factor" } else { "" };
         Self {
             id: row.id,
-            state: match (is_disabled, is_person) {
-                (true, _) => "Disabled",
-                (false, false) => "Service",
-                (false, true) if row.password_hash.is_empty() => "Invited",
-                (false, true) => "Active",
-            },
+            state: format!("{state}{factor}"),
             name: row.name,
             email: row.email,
             role: row.role,
             is_disabled,
             is_person,
-            has_factor: row.factor_at.is_some(),
-            is_own: row.id == visitor.actor.user,
+            may_remove_factor: has_factor && row.id != visitor.actor.user,
         }
     }
 }

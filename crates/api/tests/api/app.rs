@@ -54,11 +54,18 @@ impl TestApp {
 
     /// Starts a server with other settings.
     pub(crate) async fn spawn_with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::spawn_at(|settings, _| change(settings)).await
+    }
+
+    /// Starts a server with other settings, which may name its address.
+    pub(crate) async fn spawn_at(change: impl FnOnce(&mut Settings, &str)) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
         // The process has one TLS provider, whichever test is first.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let database = sqlite_database();
         let mut settings = settings(&database);
-        change(&mut settings);
+        change(&mut settings, &origin);
         let db = Db::connect(&settings.database).await.unwrap();
         schema::migrate(&db, &settings.database).await.unwrap();
         let backends = slipway_queue::in_memory();
@@ -74,8 +81,6 @@ impl TestApp {
         };
         first_admin::ensure(&ctx, wanted, db::now()).await.unwrap();
         let admin = signed_in(&ctx, "admin@example.com").await.1;
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let origin = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         let state = server::State::new(ctx.clone(), stop.clone()).unwrap();
         let server = server::build(state, listener).unwrap();

@@ -12,5 +12,6 @@ mod browser;
 mod json;
 mod log;
 mod matrix;
+mod oidc;
 mod pages;
 mod scene;

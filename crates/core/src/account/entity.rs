@@ -1,5 +1,5 @@
 //! The tables `users`, `sessions`, `api_tokens`, `sign_in_throttles`, `password_links`,
-//! `recovery_codes` and `challenges`.
+//! `recovery_codes`, `challenges`, `identities` and `provider_starts`.
 
 pub mod user {
     //! A person or service that signs in.
@@ -181,6 +181,54 @@ pub mod challenge {
         /// What was proved already.
         pub means: Means,
         pub attempts: i64,
+        pub expires_at: DateTime<Utc>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub mod identity {
+    //! Whose account somebody of the identity provider has.
+
+    use chrono::{DateTime, Utc};
+    use sea_orm::entity::prelude::*;
+
+    use crate::id::UserId;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "identities")]
+    pub struct Model {
+        #[sea_orm(primary_key)]
+        pub id: i64,
+        pub user_id: UserId,
+        pub issuer: String,
+        pub subject: String,
+        pub created_at: DateTime<Utc>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub mod provider_start {
+    //! A sign-in that has gone to the identity provider.
+
+    use chrono::{DateTime, Utc};
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "provider_starts")]
+    pub struct Model {
+        #[sea_orm(primary_key)]
+        pub id: i64,
+        pub token_hash: String,
+        /// The page that was asked for.
+        pub next: String,
         pub expires_at: DateTime<Utc>,
     }
 

@@ -6,6 +6,7 @@ pub mod factor;
 pub mod first_admin;
 pub mod kind;
 pub mod password;
+pub mod provider;
 pub mod second_step;
 pub mod service;
 pub mod session;

@@ -14,10 +14,11 @@ use super::{
     session as session_id, store, throttle, token,
 };
 use crate::{
-    access::{Actor, Credential, Limits, TokenScope},
+    access::{Actor, Credential, Limits, SystemRole, TokenScope},
     audit::entry::{Action, Entry, ObjectKind},
     ctx::Ctx,
     error::{Error, Result},
+    settings::LocalSignIn,
 };
 
 /// How long a session lasts without use.
@@ -87,11 +88,18 @@ pub async fn sign_in(
     let user = store::find_user_by_email(ctx.db.reader(), &key).await?;
     let hash = user.as_ref().map(|user| user.password_hash.clone());
     let matches = ctx.passwords.verify(password, hash).await?;
-    let user = user.filter(|user| matches && user.disabled_at.is_none());
+    let may = |user: &user::Model| user.disabled_at.is_none() && may_use_password(ctx, user);
+    let user = user.filter(|user| matches && may(user));
     let user = user.ok_or(Error::Unauthenticated)?;
     ctx.addresses.succeeded(&origin.address);
     throttle::succeeded(ctx, &key).await?;
     pass(ctx, user, Means::Password, origin, now).await
+}
+
+/// Whether the settings let this account sign in here, and not only at the identity provider.
+fn may_use_password(ctx: &Ctx, user: &user::Model) -> bool {
+    let rule = ctx.settings.oidc.as_ref().map(|oidc| oidc.local_sign_in);
+    rule != Some(LocalSignIn::AdminsOnly) || user.role == SystemRole::Admin
 }
 
 /// Goes on with somebody who has proved the first step.

@@ -44,6 +44,8 @@ words! {
         RecoveryCodeUse = "factor.recover",
         /// New recovery codes replaced the old ones.
         RecoveryCodesRenew = "factor.renew_codes",
+        /// Somebody of the identity provider was given an account.
+        IdentityLink = "identity.link",
         /// A project was made.
         ProjectCreate = "project.create",
         /// A project was changed.

@@ -63,6 +63,7 @@ pub async fn run_once(ctx: &Ctx, now: DateTime<Utc>) -> Result<Tidied> {
     }
     account::store::links::prune(conn, now).await?;
     account::store::factors::prune_challenges(conn, now).await?;
+    account::store::provider::prune(conn, now).await?;
     account::store::throttles::prune(conn, now - account::throttle::REMEMBERED).await?;
     let days = i64::from(ctx.settings.audit.retention_days);
     if days > 0 {

@@ -8,12 +8,12 @@ use std::fmt::Display;
 use url::Url;
 
 use super::{
-    Database, Dialect, Logging, Notifications, Queue, Redis, Security, Server, Settings,
+    Database, Dialect, Logging, Notifications, Oidc, Queue, Redis, Security, Server, Settings,
     destination::Destination,
     network::Network,
     problem::{Problem, SettingsError},
 };
-use crate::telemetry;
+use crate::{access::SystemRole, telemetry};
 
 const RETRY_DELAY_MAX_MS: u64 = 3_600_000;
 
@@ -41,6 +41,9 @@ impl Settings {
             let has_address = self.server.public_url.is_some();
             let reason = "is needed for the links in mail";
             found.unless(has_address, "server.public_url", reason);
+        }
+        if let Some(settings) = &self.oidc {
+            oidc(settings, &self.server, &mut found);
         }
         security(&self.security, &mut found);
         queue(&self.queue, &mut found);
@@ -116,6 +119,30 @@ fn redis(redis: &Redis, found: &mut Findings) {
     found.filled("redis.host", &redis.host);
     found.within("redis.port", redis.port, 1, u16::MAX);
     found.filled("redis.prefix", &redis.prefix);
+}
+
+fn oidc(oidc: &Oidc, server: &Server, found: &mut Findings) {
+    let issuer = oidc.issuer.as_deref().unwrap_or_default();
+    let is_usable = Url::parse(issuer).is_ok_and(|url| {
+        let is_here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        url.scheme() == "https" || (url.scheme() == "http" && is_here)
+    });
+    let reason = "must be an address with https://, or of this machine";
+    found.unless(is_usable, "oidc.issuer", reason);
+    let client = oidc.client_id.as_deref().unwrap_or_default();
+    found.filled("oidc.client_id", client);
+    found.filled("oidc.name", &oidc.name);
+    found.filled("oidc.groups_claim", &oidc.groups_claim);
+    found.unless(
+        oidc.default_role != Some(SystemRole::Admin),
+        "oidc.default_role",
+        "must not be admin; name the group in oidc.admin_groups",
+    );
+    found.unless(
+        server.public_url.is_some(),
+        "server.public_url",
+        "is needed for coming back from the identity provider",
+    );
 }
 
 fn security(security: &Security, found: &mut Findings) {
@@ -326,6 +353,35 @@ mod tests {
                 refused(&[("SLIPWAY__QUEUE__RETRY_DELAYS", delays)]),
                 ["`queue.retry_delays` must have between 1 and 10 entries"]
             );
+        }
+    }
+
+    #[test]
+    fn an_identity_provider_needs_what_makes_it_one() {
+        let provider = [
+            ("SLIPWAY__OIDC__ISSUER", "https://id.example.com"),
+            ("SLIPWAY__OIDC__CLIENT_ID", "slipway"),
+            ("SLIPWAY__SERVER__PUBLIC_URL", "https://deploy.example.com"),
+        ];
+        assert_eq!(refused(&provider), [""; 0]);
+        assert_eq!(
+            refused(&[("SLIPWAY__OIDC__DEFAULT_ROLE", "admin")]),
+            [
+                "`oidc.issuer` must be an address with https://, or of this machine",
+                "`oidc.client_id` must not be empty",
+                "`oidc.default_role` must not be admin; name the group in oidc.admin_groups",
+                "`server.public_url` is needed for coming back from the identity provider",
+            ]
+        );
+        for (issuer, count) in [
+            ("http://127.0.0.1:8080/realm", 0),
+            ("http://localhost", 0),
+            ("http://id.example.com", 1),
+            ("id.example.com", 1),
+        ] {
+            let mut provider = provider;
+            provider[0].1 = issuer;
+            assert_eq!(refused(&provider).len(), count, "{issuer}");
         }
     }
 

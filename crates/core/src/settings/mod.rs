@@ -19,6 +19,8 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::access::SystemRole;
+
 /// Everything that can be configured.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +33,8 @@ pub struct Settings {
     pub redis: Option<Redis>,
     /// How mail is sent; without it none is.
     pub smtp: Option<Smtp>,
+    /// People who sign in at an identity provider.
+    pub oidc: Option<Oidc>,
     /// Keys.
     pub security: Security,
     /// The queue.
@@ -163,6 +167,50 @@ pub enum SmtpTls {
     On,
     /// After a greeting in plain text; never without.
     Starttls,
+}
+
+/// The identity provider (`OpenID` Connect).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Oidc {
+    /// Its address, exactly as it calls itself.
+    pub issuer: Option<String>,
+    /// The name that it knows us by.
+    pub client_id: Option<String>,
+    /// What proves that we are it.
+    pub client_secret: Option<SecretString>,
+    /// A file that holds it instead.
+    pub client_secret_file: Option<PathBuf>,
+    /// What the button says.
+    pub name: String,
+    /// What is asked for.
+    pub scopes: Vec<String>,
+    /// The claim that lists somebody's groups.
+    pub groups_claim: String,
+    /// Groups whose members are Admins.
+    pub admin_groups: Vec<String>,
+    /// Groups whose members are Managers.
+    pub manager_groups: Vec<String>,
+    /// Groups whose members are Developers.
+    pub developer_groups: Vec<String>,
+    /// Groups whose members are Viewers.
+    pub viewer_groups: Vec<String>,
+    /// The role of whoever is in none of them; none keeps them out.
+    pub default_role: Option<SystemRole>,
+    /// Whether an account with the same verified address is taken for theirs.
+    pub link_by_email: bool,
+    /// Who may still sign in with a password.
+    pub local_sign_in: LocalSignIn,
+}
+
+/// Who may sign in with a password besides the identity provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum LocalSignIn {
+    /// Whoever has one.
+    Everybody,
+    /// Admins, so that somebody can look after Slipway while the provider is away.
+    AdminsOnly,
 }
 
 /// Keys and who may use them.
@@ -317,5 +365,6 @@ macro_rules! words {
 words!(Dialect { "mysql" => Mysql, "sqlite" => Sqlite });
 words!(DatabaseTls { "off" => Off, "prefer" => Prefer, "require" => Require });
 words!(SmtpTls { "off" => Off, "on" => On, "starttls" => Starttls });
+words!(LocalSignIn { "everybody" => Everybody, "admins_only" => AdminsOnly });
 words!(RequiredFactor { "none" => None, "admins" => Admins, "all" => All });
 words!(LogFormat { "text" => Text, "json" => Json });

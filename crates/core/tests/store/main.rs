@@ -49,6 +49,7 @@ mod plans;
 mod policies;
 mod processes;
 mod projects;
+mod provider;
 mod race;
 mod reaper;
 mod recovery;

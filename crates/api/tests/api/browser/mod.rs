@@ -1,6 +1,7 @@
 //! The pages in a real browser: what a person sees happen, with JavaScript and without.
 
 mod chromium;
+mod sign_in;
 
 use std::time::Duration;
 

@@ -68,6 +68,8 @@ GET    /login                                               nobody
 POST   /login                                               nobody #401
 GET    /login/code                                          nobody #303
 POST   /login/code                                          nobody #303
+GET    /login/oidc                                          nobody #404
+GET    /login/oidc/callback                                 nobody #404
 POST   /logout                                              signed-in
 GET    /                                                    signed-in
 GET    /projects/{project}                                  view
@@ -113,6 +115,7 @@ POST   /forgot                                              nobody #409
 
 POST   /api/v1/auth/login                                   nobody #401
 POST   /api/v1/auth/second-factor                           nobody #401
+GET    /api/v1/auth/provider                                nobody #404
 POST   /api/v1/auth/forgot                                  nobody #409
 POST   /api/v1/auth/password                                nobody #422
 POST   /api/v1/auth/logout                                  signed-in

@@ -32,7 +32,7 @@ async fn an_admin_invites_somebody_who_sets_a_password() {
     assert_eq!(place, "/password");
     let listed = admin.get("/users").await;
     listed.shows("&#60;b&#62;Ann&#60;/b&#62;");
-    listed.shows("<td>Invited</td>");
+    listed.shows("<td>No password</td>");
     listed.hides(code);
     let again = admin.submit("/users", "/users", &fields).await;
     assert_eq!(again.status, 409);

@@ -96,8 +96,10 @@ async fn prove_password(
     }
 }
 
-/// Makes a seed, shown this once. Nothing changes until a code of it is confirmed; a new one takes
-/// the place of one that was not. It needs the password, so that nobody else's browser is locked out
+/// Makes a seed, shown this once.
+///
+/// Nothing changes until a code of it is confirmed; a new one takes the place of one that was not. It
+/// needs the password, so that nobody else's browser is locked out
 /// by whoever finds it open.
 ///
 /// # Errors

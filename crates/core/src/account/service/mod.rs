@@ -187,7 +187,8 @@ pub async fn invite_user(
     Ok((row, link))
 }
 
-async fn insert(
+/// Inserts an account in a transaction; system-only, its callers have asked.
+pub(super) async fn insert(
     ctx: &Ctx,
     tx: &impl sea_orm::ConnectionTrait,
     (input, password_hash): (Invitee, String),

@@ -2,6 +2,7 @@
 
 pub mod factors;
 pub mod links;
+pub mod provider;
 pub mod standing;
 pub mod throttles;
 

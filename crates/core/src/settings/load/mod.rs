@@ -23,7 +23,7 @@ use super::{
 const DEFAULTS: &str = include_str!("../../../../../config/default.yaml");
 const SYSTEM_DIR: &str = "/etc/slipway";
 /// The sections that are absent unless some source has them.
-const OPTIONAL_SECTIONS: [&str; 2] = ["redis", "smtp"];
+const OPTIONAL_SECTIONS: [&str; 3] = ["redis", "smtp", "oidc"];
 
 /// Where settings files are looked for.
 #[derive(Clone, Debug, Default)]
