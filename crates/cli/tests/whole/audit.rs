@@ -11,7 +11,7 @@ use slipway_core::{
 use slipway_testkit::Program;
 
 /// Exit status and everything that was printed.
-fn slipway(data: &Path, arguments: &[&str]) -> (bool, String) {
+pub(crate) fn slipway(data: &Path, arguments: &[&str]) -> (bool, String) {
     let output = Program::workspace("slipway")
         .args(arguments)
         .args(["--data".as_ref(), data.as_os_str()])
@@ -25,7 +25,7 @@ fn slipway(data: &Path, arguments: &[&str]) -> (bool, String) {
 }
 
 /// Changes the database behind Slipway's back.
-async fn sql(data: &Path, statement: &str) {
+pub(crate) async fn sql(data: &Path, statement: &str) {
     let file = data.join("slipway.db").display().to_string();
     let variables = [("SLIPWAY__DATABASE__PATH".to_owned(), file)].into();
     let settings = load(&Source::default(), &variables).unwrap();

@@ -16,3 +16,4 @@ mod fleet;
 mod keys;
 mod rig;
 mod up_demo;
+mod user;

@@ -9,7 +9,11 @@ use std::{
     cell::RefCell,
     hint::black_box,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     thread,
 };
 
@@ -113,7 +117,18 @@ thread_local! {
 }
 
 /// Computes a hash with today's costs; false when that is not possible.
+/// How often this process has compared a password. The clock is a poor witness that an account that
+/// does not exist takes as long as one that does; the work is a good one.
+static COMPARED: AtomicU64 = AtomicU64::new(0);
+
+/// How often this process has compared a password with a hash, or with none.
+#[must_use]
+pub fn compared() -> u64 {
+    COMPARED.load(Ordering::Relaxed)
+}
+
 fn compute(plain: &str, salt: &[u8], output: &mut [u8]) -> bool {
+    COMPARED.fetch_add(1, Ordering::Relaxed);
     MEMORY.with_borrow_mut(|memory| {
         memory.resize(Params::DEFAULT.block_count(), Block::default());
         let plain = plain.as_bytes();

@@ -6,7 +6,7 @@ use slipway_core::{
     account::{
         entity::user,
         kind::UserKind,
-        password::Password,
+        password::{Password, compared},
         service::{
             self, Invitee, UserChange,
             passwords::{self, FORGOTTEN, INVITED},
@@ -38,6 +38,7 @@ on_both! {
     a_limited_token_makes_no_other_and_changes_no_account,
     wrong_passwords_slow_an_account_down_and_never_for_good,
     many_wrong_passwords_at_once_count_each,
+    every_refusal_costs_one_comparison_whoever_it_is_about,
 }
 
 const PASSWORD: &str = "correct horse battery";
@@ -461,4 +462,41 @@ async fn many_wrong_passwords_at_once_count_each(rig: Rig) {
     throttle::attempt(&rig.ctx, "bob@example.com", "", later)
         .await
         .unwrap();
+}
+
+async fn every_refusal_costs_one_comparison_whoever_it_is_about(rig: Rig) {
+    let root = root(&rig).await;
+    let now = db::now();
+    ann(&rig, &root).await;
+    for (email, kind) in [
+        ("invited@example.com", UserKind::Person),
+        ("service@example.com", UserKind::Service),
+    ] {
+        let new = invitee(email, SystemRole::Developer, kind);
+        service::invite_user(&rig.ctx, &root, new, now)
+            .await
+            .unwrap();
+    }
+    let gone = rig.user("gone@example.com", SystemRole::Viewer).await;
+    let change = UserChange {
+        disabled: Some(true),
+        ..UserChange::default()
+    };
+    service::update_user(&rig.ctx, &root, gone.user, change, now)
+        .await
+        .unwrap();
+    for email in [
+        "ann@example.com",
+        "nobody@example.com",
+        "no address at all",
+        "invited@example.com",
+        "service@example.com",
+        "gone@example.com",
+    ] {
+        let before = compared();
+        let origin = Origin::default();
+        let refused = sign_in::sign_in(&rig.ctx, email, OTHER.into(), origin, now).await;
+        assert!(matches!(refused, Err(Error::Unauthenticated)), "{email}");
+        assert_eq!(compared() - before, 1, "{email}");
+    }
 }
