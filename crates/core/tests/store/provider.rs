@@ -6,6 +6,7 @@ use slipway_core::{
     account::{
         entity::user,
         provider::{self, Identity, LASTS, role_of},
+        service::passwords,
         sign_in::{Origin, SignedIn},
         store,
     },
@@ -21,6 +22,7 @@ on_both! {
     the_last_admin_with_a_password_keeps_the_role,
     another_provider_is_another_person,
     a_sign_in_under_way_is_taken_up_once_and_not_for_long,
+    nobody_of_the_provider_mails_themselves_a_password,
 }
 
 fn settings() -> Oidc {
@@ -130,6 +132,18 @@ async fn a_sign_in_under_way_is_taken_up_once_and_not_for_long(rig: Rig) {
     let secret = late.secret.expose_secret();
     let refused = provider::take(&rig.ctx, secret, now + LASTS).await;
     assert!(matches!(refused, Err(Error::Unauthenticated)));
+}
+
+async fn nobody_of_the_provider_mails_themselves_a_password(rig: Rig) {
+    let root = rig.user("root@example.com", SystemRole::Admin).await;
+    let pat = sign_in(&rig, &pat("developers")).await.unwrap().actor.user;
+    let (origin, now) = (Origin::default(), db::now());
+    let mailed = passwords::forgotten(&rig.ctx, "pat@example.com", &origin, now).await;
+    assert!(mailed.unwrap().is_none());
+    let mailed = passwords::forgotten(&rig.ctx, "root@example.com", &origin, now).await;
+    assert!(mailed.unwrap().is_some());
+    // An Admin may give them one.
+    passwords::invite(&rig.ctx, &root, pat, now).await.unwrap();
 }
 
 #[test]

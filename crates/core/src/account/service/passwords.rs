@@ -106,6 +106,11 @@ pub async fn forgotten(
     let Some(user) = user.filter(may_have_password) else {
         return Ok(None);
     };
+    // A password that nobody gave them would outlast their place at the identity provider.
+    let has_none = user.password_hash.is_empty();
+    if has_none && store::provider::has_identity(ctx.db.reader(), user.id).await? {
+        return Ok(None);
+    }
     let tx = ctx.db.begin().await?;
     let entry = Entry::by_system(Action::UserInvite, now).from_address(&origin.address);
     let link = make_link(ctx, &tx, &user, (FORGOTTEN, entry)).await?;

@@ -34,6 +34,18 @@ pub async fn find_owner(
     }
 }
 
+/// Whether the account is that of somebody of the provider's.
+///
+/// # Errors
+/// When the database fails.
+pub async fn has_identity(conn: &impl ConnectionTrait, user: UserId) -> Result<bool> {
+    let found = identity::Entity::find()
+        .filter(identity::Column::UserId.eq(user))
+        .one(conn)
+        .await?;
+    Ok(found.is_some())
+}
+
 /// Says whose account the provider's person has from now on.
 ///
 /// # Errors
