@@ -2,6 +2,8 @@
 //! the in-memory queue.
 #![expect(
     clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a test whose surroundings fail has failed, and a panic is how it says so"
 )]

@@ -110,7 +110,7 @@ async fn admit_plain(
         tx
     } else {
         let (tx, ()) = tx
-            .also(|tx| async move { outbox::record(&tx, &told).await })
+            .also(|tx| async move { outbox::note(&tx, &told).await })
             .await
             .map_err(target_gone)?;
         tx
@@ -348,7 +348,7 @@ impl<C: ConnectionTrait> Batch<'_, C> {
         let inserted = insert(self.tx, self.trail, requests, self.ids, self.now).await;
         let (rows, keys) = inserted.map_err(target_gone)?;
         let told = told(requests, &rows);
-        outbox::record(self.tx, &told).await?;
+        outbox::note(self.tx, &told).await?;
         self.ids.before += i64::try_from(rows.len()).unwrap_or_default();
         self.known.extend(keys);
         Ok(rows)

@@ -153,7 +153,7 @@ async fn tell(tx: Line, endings: &[Ending]) -> Result<bool> {
             outbox::is_heard(told(row), &happening).then_some(happening)
         })
         .collect();
-    outbox::record(&tx, &happenings).await?;
+    outbox::note(&tx, &happenings).await?;
     Ok(!happenings.is_empty())
 }
 

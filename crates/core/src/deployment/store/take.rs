@@ -115,7 +115,7 @@ async fn take(
     } else {
         let told = told(&starting, now);
         if !told.is_empty() {
-            let also = tx.also(|tx| async move { outbox::record(&tx, &told).await });
+            let also = tx.also(|tx| async move { outbox::note(&tx, &told).await });
             tx = also.await?.0;
         }
         fail::point("claim.before_commit");

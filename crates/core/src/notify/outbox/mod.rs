@@ -3,31 +3,16 @@
 //! It sends nothing. Which channels are told is decided here, when the event is written. A project
 //! that nobody listens to is asked for nothing: which events anybody wants stands beside it.
 
-pub mod audience;
-pub mod compose;
 pub mod deployment;
-pub mod facts;
 pub mod lock;
-pub mod queue;
-pub mod record;
-pub mod watch;
+pub mod store;
 
 use sea_orm::ConnectionTrait;
 
-use crate::error::Result;
-use compose::Item;
-use deployment::{Happening, mask};
+pub use store::{audience, compose, facts, queue, record, watch, write};
 
-/// Writes events and who is told of them.
-///
-/// # Errors
-/// When the database fails.
-pub async fn write(tx: &impl ConnectionTrait, items: &[Item]) -> Result<()> {
-    for statement in compose::statements(tx.get_database_backend(), items)? {
-        tx.execute_raw(statement).await?;
-    }
-    Ok(())
-}
+use crate::error::Result;
+use deployment::{Happening, mask};
 
 /// Whether anybody may be told of it, as it stands beside its project.
 #[must_use]
@@ -39,7 +24,7 @@ pub fn is_heard(told: i64, happening: &Happening) -> bool {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn record(tx: &impl ConnectionTrait, happenings: &[Happening]) -> Result<()> {
+pub async fn note(tx: &impl ConnectionTrait, happenings: &[Happening]) -> Result<()> {
     if happenings.is_empty() {
         return Ok(());
     }
@@ -56,7 +41,7 @@ pub async fn tell(
     happening: Option<Happening>,
 ) -> Result<()> {
     match happening {
-        Some(happening) if is_heard(told, &happening) => record(tx, &[happening]).await,
+        Some(happening) if is_heard(told, &happening) => note(tx, &[happening]).await,
         _ => Ok(()),
     }
 }

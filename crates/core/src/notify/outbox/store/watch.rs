@@ -11,10 +11,12 @@ use sea_orm::{
 };
 
 use super::{
+    super::{
+        deployment::{Happening, items},
+        lock::expire,
+    },
     audience,
     compose::Item,
-    deployment::{Happening, items},
-    lock::expire,
     write,
 };
 use crate::{
