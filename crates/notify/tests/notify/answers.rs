@@ -325,8 +325,10 @@ const PROVIDERS: [(&str, Filled, &str, &str); 13] = [
     ),
 ];
 
+type Pair = (&'static str, &'static str);
+
 /// A provider's value, a channel's value and the field that is wrong.
-const CHANNELS: [(&str, (&str, &str), (&str, &str), &str); 7] = [
+const CHANNELS: [(&str, Pair, Pair, &str); 7] = [
     ("discord", ("x", "x"), ("thread_id", "abc"), "thread_id"),
     ("slack", ("bot_token", "xoxb-1"), ("channel", ""), "channel"),
     (

@@ -230,3 +230,21 @@ async fn metadata_service_has_to_be_named_itself() {
         }
     }
 }
+
+#[tokio::test]
+async fn mail_server_whose_name_stands_for_this_machine_is_not_reached() {
+    let canary = Receiver::start();
+    let port = canary.port().to_string();
+    let outgoing = outgoing(&["127.0.0.2"]).with_resolver(Script::new([vec![GOOD, CANARY]]));
+    let service = of(&registry_over(&Arc::new(outgoing)), "smtp");
+    let provider = values([
+        ("host", "mail.example.com"),
+        ("port", port.as_str()),
+        ("tls", "off"),
+        ("from", "slipway@example.com"),
+    ]);
+    let channel = values([("recipients", "ada@example.com")]);
+    let verdict = send(&*service, &provider, &channel).await;
+    assert!(matches!(verdict, Verdict::Refused { .. }), "{verdict:?}");
+    assert_eq!(canary.connections(), 0);
+}
