@@ -33,6 +33,7 @@ macro_rules! assets {
 
 const ASSETS: &[Asset] = &assets! {
     "app.css": STYLE,
+    "reference.css": STYLE,
     "ansi.js": SCRIPT,
     "clock.js": SCRIPT,
     "code.js": SCRIPT,

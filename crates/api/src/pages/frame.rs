@@ -14,6 +14,7 @@ pub(super) enum Section {
     Deployments,
     Queue,
     Audit,
+    Notifications,
     Users,
     Account,
     Elsewhere,
@@ -33,6 +34,8 @@ pub(super) struct Who {
     pub(super) role: &'static str,
     /// Whether the queue is theirs to see.
     pub(super) may_operate: bool,
+    /// Whether channels are theirs to set up.
+    pub(super) may_notify: bool,
     /// Whether the accounts are theirs to look after.
     pub(super) may_administer: bool,
     /// Proves that a form is of this sign-in.
@@ -48,6 +51,7 @@ impl Frame {
                 name: visitor.actor.name.clone(),
                 role: role(visitor.actor.role),
                 may_operate: visitor.actor.may(Permission::Observe, None),
+                may_notify: visitor.actor.may(Permission::Operate, None),
                 may_administer: visitor.actor.may(Permission::Administer, None),
                 token: visitor.token.clone(),
             }),
@@ -89,6 +93,11 @@ impl Frame {
     /// Whether the link to one's own account is the current one.
     pub(super) fn in_account(&self) -> bool {
         self.is_in(Section::Account)
+    }
+
+    /// Whether the link to the notifications is the current one.
+    pub(super) fn in_notifications(&self) -> bool {
+        self.is_in(Section::Notifications)
     }
 
     /// Whether the link to the audit trail is the current one.

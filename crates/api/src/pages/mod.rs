@@ -12,6 +12,7 @@ mod factor;
 mod frame;
 mod lock;
 mod moment;
+mod notify;
 mod output;
 mod overview;
 mod password;
@@ -67,6 +68,7 @@ pub(crate) fn register(service: &mut ServiceConfig) -> Vec<(&'static str, &'stat
     audit::routes(&mut pages);
     lock::routes(&mut pages);
     ssh::routes(&mut pages);
+    notify::routes(&mut pages);
     account::routes(&mut pages);
     factor::routes(&mut pages);
     users::routes(&mut pages);

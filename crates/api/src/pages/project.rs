@@ -27,6 +27,7 @@ use super::{
     frame::{Frame, Section, html, see_other},
     lock::LockPanel,
     moment::Moment,
+    notify::subscription::SubscriptionPanel,
     projects::origin,
     row::{Commit, Row},
     ssh::SshPanel,
@@ -57,6 +58,8 @@ struct ShowPage {
     all_locked: Option<String>,
     lock: LockPanel,
     ssh: SshPanel,
+    /// For those who govern the project.
+    subscriptions: Option<SubscriptionPanel>,
     may_deploy: bool,
     may_configure: bool,
     /// Makes one deployment of a form that is sent twice.
@@ -161,6 +164,11 @@ async fn page(
             may_lock,
         ),
         ssh: SshPanel::new(ctx, visitor, &seen.row.slug, may_configure).await?,
+        subscriptions: if may_lock {
+            Some(SubscriptionPanel::new(ctx, visitor, &seen.row.slug).await?)
+        } else {
+            None
+        },
         may_deploy: actor.may(Permission::Deploy, at),
         may_configure,
         key: fresh_key()?,

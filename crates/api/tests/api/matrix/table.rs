@@ -82,6 +82,25 @@ POST   /projects/{project}/lock                             govern
 POST   /projects/{project}/unlock                           govern
 POST   /projects/{project}/targets/{target}/lock            govern
 POST   /projects/{project}/targets/{target}/unlock          govern
+POST   /projects/{project}/subscriptions                    govern
+POST   /projects/{project}/subscriptions/{id}               govern
+POST   /projects/{project}/subscriptions/{id}/mute          govern
+POST   /projects/{project}/subscriptions/{id}/delete        govern
+GET    /projects/{project}/deliveries                       govern
+GET    /notifications                                       operate
+GET    /notifications/providers/new                         administer #404
+POST   /notifications/providers                             administer
+GET    /notifications/providers/{id}                        administer
+POST   /notifications/providers/{id}                        administer
+POST   /notifications/providers/{id}/delete                 administer #409
+GET    /notifications/channels/new                          operate
+POST   /notifications/channels                              operate
+GET    /notifications/channels/{id}                         operate
+POST   /notifications/channels/{id}                         operate
+POST   /notifications/channels/{id}/test                    operate
+POST   /notifications/channels/{id}/delete                  operate #409
+GET    /notifications/deliveries                            operate
+POST   /notifications/deliveries/{id}/resend                govern #409
 GET    /deployments                                         signed-in
 GET    /deployments/{id}                                    view
 GET    /deployments/{id}/fragment                           view
@@ -305,6 +324,7 @@ pub(super) fn body(method: &str, path: &str) -> serde_json::Value {
 /// What a page's form would accept.
 pub(super) fn form(path: &str) -> Vec<(&'static str, String)> {
     let email = format!("form-{}@example.com", crate::app::unique());
+    let name = format!("form {}", crate::app::unique());
     let fields = match path {
         "/login" => vec![("email", "nobody@example.com"), ("password", "wrong")],
         "/login/code" => vec![("code", "000000")],
@@ -326,6 +346,31 @@ pub(super) fn form(path: &str) -> Vec<(&'static str, String)> {
         ],
         "/users/{id}" => vec![("to", "developer")],
         path if path.ends_with("/lock") => vec![("reason", "stocktaking"), ("hours", "4")],
+        "/notifications/providers" => vec![
+            ("kind", "webhook"),
+            ("name", name.as_str()),
+            ("field-url", "https://example.com/"),
+            ("field-secret", "0123456789abcdef"),
+        ],
+        "/notifications/providers/{id}" => vec![
+            ("name", name.as_str()),
+            ("on", "on"),
+            ("field-server", "https://ntfy.example"),
+        ],
+        "/notifications/channels" => vec![
+            ("provider", "1"),
+            ("name", name.as_str()),
+            ("field-topic", "deployments"),
+        ],
+        "/notifications/channels/{id}" => vec![
+            ("name", name.as_str()),
+            ("on", "on"),
+            ("field-topic", "deployments"),
+        ],
+        path if path.ends_with("/subscriptions") || path.ends_with("/subscriptions/{id}") => {
+            vec![("channel-1", "on"), ("event-failed", "on")]
+        }
+        path if path.ends_with("/mute") => vec![("hours", "4"), ("reason", "stocktaking")],
         path if path.ends_with("/host-keys") => vec![("lines", HOST_KEY)],
         path if path.ends_with("/host-keys/delete") => vec![("id", "999999")],
         path if path.ends_with("/deploy") => vec![("target", "live")],

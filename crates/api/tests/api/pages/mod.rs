@@ -4,6 +4,7 @@ mod assets;
 mod audit;
 mod deployments;
 mod factor;
+mod notify;
 mod people;
 mod projects;
 mod queue;
