@@ -46,6 +46,8 @@ async fn every_described_route_exists_and_asks_who_is_there() {
             "/health/live" | "/health/ready" => 200,
             // Open to everybody, and an empty body is no sign-in.
             "/api/v1/auth/login" | "/api/v1/auth/forgot" | "/api/v1/auth/password" => 422,
+            // Whether there is an identity provider is told to everybody.
+            "/api/v1/auth/provider" => 404,
             _ => 401,
         };
         assert_eq!(answer.status, expected, "{method} {path}: {}", answer.body);
