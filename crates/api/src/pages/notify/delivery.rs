@@ -104,7 +104,11 @@ impl Row {
             channel: format!("{} ({})", detail.channel.name, detail.channel.provider),
             badge: badge(detail.row.state),
             tries: detail.row.tries,
-            next: detail.next_at().map(|at| Moment::new(at, now)),
+            // One that is overdue waits for those before it.
+            next: detail
+                .next_at()
+                .filter(|at| *at > now)
+                .map(|at| Moment::new(at, now)),
             answer: detail.row.answer.clone().unwrap_or_default(),
             may_resend: detail.row.state.is_final() && !detail.channel.disabled,
         }
