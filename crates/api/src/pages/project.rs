@@ -58,8 +58,7 @@ struct ShowPage {
     all_locked: Option<String>,
     lock: LockPanel,
     ssh: SshPanel,
-    /// For those who govern the project.
-    subscriptions: Option<SubscriptionPanel>,
+    subscriptions: SubscriptionPanel,
     may_deploy: bool,
     may_configure: bool,
     /// Makes one deployment of a form that is sent twice.
@@ -164,11 +163,7 @@ async fn page(
             may_lock,
         ),
         ssh: SshPanel::new(ctx, visitor, &seen.row.slug, may_configure).await?,
-        subscriptions: if may_lock {
-            Some(SubscriptionPanel::new(ctx, visitor, &seen.row.slug).await?)
-        } else {
-            None
-        },
+        subscriptions: SubscriptionPanel::new(ctx, visitor, &seen.row.slug, may_lock).await?,
         may_deploy: actor.may(Permission::Deploy, at),
         may_configure,
         key: fresh_key()?,

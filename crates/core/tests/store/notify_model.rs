@@ -301,11 +301,12 @@ async fn only_admins_see_providers_and_only_operators_channels(rig: Rig) {
         ("Roof", "pigeon")
     );
     let member = scene.rig.user("m@example.com", SystemRole::Developer).await;
-    scene.rig.member(&site, &member, ProjectRole::Member).await;
     assert!(matches!(
         channel::choices(ctx, &member, "web").await,
-        Err(Error::Forbidden(_))
+        Err(Error::NotFound("project"))
     ));
+    scene.rig.member(&site, &member, ProjectRole::Member).await;
+    assert_eq!(channel::choices(ctx, &member, "web").await.unwrap(), names);
 }
 
 async fn what_is_in_use_is_not_deleted(rig: Rig) {

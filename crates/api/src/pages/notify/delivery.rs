@@ -8,6 +8,7 @@ use askama::Template;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use slipway_core::{
+    access::Permission,
     ctx::Ctx,
     db,
     id::{DeliveryId, DeploymentId},
@@ -15,6 +16,7 @@ use slipway_core::{
         service::{self, Detail, ListInput},
         state::State,
     },
+    project::service::open,
 };
 use url::form_urlencoded;
 
@@ -91,7 +93,7 @@ const STATES: [(State, &str); 5] = [
 ];
 
 impl Row {
-    fn new(detail: &Detail, now: DateTime<Utc>) -> Self {
+    fn new(detail: &Detail, now: DateTime<Utc>, may_resend: bool) -> Self {
         let notice = &detail.notice;
         let place = [notice.project.as_deref(), notice.target.as_deref()];
         let place: Vec<&str> = place.into_iter().flatten().collect();
@@ -110,7 +112,7 @@ impl Row {
                 .filter(|at| *at > now)
                 .map(|at| Moment::new(at, now)),
             answer: detail.row.answer.clone().unwrap_or_default(),
-            may_resend: detail.row.state.is_final() && !detail.channel.disabled,
+            may_resend: may_resend && detail.row.state.is_final() && !detail.channel.disabled,
         }
     }
 }
@@ -169,9 +171,14 @@ async fn page(
     let last = found.last().filter(|_| is_more);
     let next = last.map(|last| seal.cursor(LIST, last.row.id.0));
     let now = Utc::now();
-    let section = match project {
-        Some(_) => Section::Projects,
-        None => Section::Notifications,
+    let (section, may_resend) = match &project {
+        Some(slug) => {
+            let seen = open(ctx, &visitor.actor, slug, Permission::ViewProject).await?;
+            let at = Some((seen.row.id, seen.role));
+            let may_resend = visitor.actor.may(Permission::GovernProject, at);
+            (Section::Projects, may_resend)
+        }
+        None => (Section::Notifications, true),
     };
     let page = DeliveriesPage {
         frame: Frame::of(visitor, section),
@@ -180,7 +187,10 @@ async fn page(
             .iter()
             .map(|(state, label)| (state.as_str(), *label))
             .collect(),
-        rows: found.iter().map(|detail| Row::new(detail, now)).collect(),
+        rows: found
+            .iter()
+            .map(|detail| Row::new(detail, now, may_resend))
+            .collect(),
         is_first: before.is_none(),
         first: query(&wanted.state, None),
         next: next.map(|cursor| query(&wanted.state, Some(&cursor))),

@@ -40,7 +40,7 @@ pub(super) fn routes(pages: &mut Pages<'_>) {
         .post("/projects/{project}/subscriptions/{id}/delete", delete);
 }
 
-/// The subscriptions of a project, for those who govern it.
+/// The subscriptions of a project, with forms for those who govern it.
 #[derive(Clone, Debug, Template)]
 #[template(path = "parts/subscriptions.html")]
 pub(in super::super) struct SubscriptionPanel {
@@ -50,6 +50,7 @@ pub(in super::super) struct SubscriptionPanel {
     /// The form for a new one.
     blank: Form,
     has_channels: bool,
+    may_govern: bool,
 }
 
 // Its template escapes what it shows.
@@ -119,8 +120,13 @@ impl Form {
 }
 
 impl SubscriptionPanel {
-    /// The panel of a project that the visitor governs.
-    pub(in super::super) async fn new(ctx: &Ctx, visitor: &Visitor, slug: &str) -> Result<Self> {
+    /// The panel of a project that the visitor may see.
+    pub(in super::super) async fn new(
+        ctx: &Ctx,
+        visitor: &Visitor,
+        slug: &str,
+        may_govern: bool,
+    ) -> Result<Self> {
         let now = Utc::now();
         let actor = &visitor.actor;
         let channels = choices(ctx, actor, slug).await?;
@@ -140,6 +146,7 @@ impl SubscriptionPanel {
             rows: rows.iter().map(row).collect(),
             blank: Form::new(&channels, &targets, None),
             has_channels: !channels.is_empty(),
+            may_govern,
         })
     }
 }

@@ -20,6 +20,12 @@ fn body(method: &str, path: &str) -> Option<Value> {
         ("PUT", path) if path.ends_with("/pipeline") => {
             json!({ "source": "after: [{ name: b, run: 'true' }]" })
         }
+        ("PUT", path) if path.ends_with("/mute") => {
+            json!({ "until": "2100-01-01T00:00:00Z", "reason": "stocktaking" })
+        }
+        ("POST", path) if path.ends_with("/subscriptions") => {
+            json!({ "channels": [1], "events": ["failed"] })
+        }
         ("PUT", path) if path.contains("/members/") => json!({ "role": "member" }),
         ("PUT", _) => json!({ "value": "something" }),
         ("POST", path) if path.ends_with("/ssh-keys") => json!({}),
@@ -78,6 +84,19 @@ async fn what_somebody_may_not_see_does_not_exist() {
     list.expect(404);
 }
 
+/// Has the project tell somebody something.
+async fn subscribe(admin: &Caller) {
+    let settings = json!({ "server": "https://ntfy.example" });
+    let provider = json!({ "name": "ntfy", "kind": "ntfy", "settings": settings });
+    let provider = admin.post("/api/v1/providers", provider).await.expect(201);
+    let settings = json!({ "topic": "deployments" });
+    let channel = json!({ "provider": provider["id"], "name": "all", "settings": settings });
+    let channel = admin.post("/api/v1/channels", channel).await.expect(201);
+    let wanted = json!({ "channels": [channel["id"]], "events": ["failed"] });
+    let path = "/api/v1/projects/web/subscriptions";
+    admin.post(path, wanted).await.expect(201);
+}
+
 #[tokio::test]
 async fn a_viewer_sees_everything_and_changes_nothing() {
     let app = TestApp::spawn().await;
@@ -95,6 +114,7 @@ async fn a_viewer_sees_everything_and_changes_nothing() {
         let lock = json!({ "reason": "stocktaking" });
         admin.put(&path, lock).await.expect(200);
     }
+    subscribe(&admin).await;
     for (method, path) in project_routes() {
         // A stream does not end while the deployment waits.
         if path.ends_with("/events") {

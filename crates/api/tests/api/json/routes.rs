@@ -45,7 +45,10 @@ async fn every_described_route_exists_and_asks_who_is_there() {
         let expected = match path.as_str() {
             "/health/live" | "/health/ready" => 200,
             // Open to everybody, and an empty body is no sign-in.
-            "/api/v1/auth/login" | "/api/v1/auth/forgot" | "/api/v1/auth/password" => 422,
+            "/api/v1/auth/login"
+            | "/api/v1/auth/second-factor"
+            | "/api/v1/auth/forgot"
+            | "/api/v1/auth/password" => 422,
             // Whether there is an identity provider is told to everybody.
             "/api/v1/auth/provider" => 404,
             _ => 401,

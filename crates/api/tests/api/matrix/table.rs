@@ -86,7 +86,7 @@ POST   /projects/{project}/subscriptions                    govern
 POST   /projects/{project}/subscriptions/{id}               govern
 POST   /projects/{project}/subscriptions/{id}/mute          govern
 POST   /projects/{project}/subscriptions/{id}/delete        govern
-GET    /projects/{project}/deliveries                       govern
+GET    /projects/{project}/deliveries                       view
 GET    /notifications                                       operate
 GET    /notifications/providers/new                         administer #404
 POST   /notifications/providers                             administer
@@ -222,16 +222,16 @@ GET    /api/v1/channels/{id}                                operate
 PATCH  /api/v1/channels/{id}                                operate
 DELETE /api/v1/channels/{id}                                operate #409
 POST   /api/v1/channels/{id}/test                           operate
-GET    /api/v1/projects/{project}/channels                  govern
-GET    /api/v1/projects/{project}/subscriptions             govern
+GET    /api/v1/projects/{project}/channels                  view
+GET    /api/v1/projects/{project}/subscriptions             view
 POST   /api/v1/projects/{project}/subscriptions             govern #422
-GET    /api/v1/projects/{project}/subscriptions/{id}        govern
+GET    /api/v1/projects/{project}/subscriptions/{id}        view
 PATCH  /api/v1/projects/{project}/subscriptions/{id}        govern
 DELETE /api/v1/projects/{project}/subscriptions/{id}        govern
 PUT    /api/v1/projects/{project}/subscriptions/{id}/mute   govern
 DELETE /api/v1/projects/{project}/subscriptions/{id}/mute   govern
 GET    /api/v1/deliveries                                   operate
-GET    /api/v1/deliveries/{id}                              govern
+GET    /api/v1/deliveries/{id}                              view
 POST   /api/v1/deliveries/{id}/resend                       govern #409
 GET    /api/v1/audit                                        operate
 GET    /api/v1/audit/export                                 operate

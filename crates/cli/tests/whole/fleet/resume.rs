@@ -45,12 +45,7 @@ async fn runs_when_lost_at(point: &str) -> String {
     fs::read_to_string(installation.path("ran")).unwrap()
 }
 
-#[tokio::test]
-async fn commands_whose_end_was_not_written_are_not_run_again() {
-    // The end of the second of the two.
-    assert_eq!(runs_when_lost_at("run.before_step_ends:2").await, "a\nb\n");
-}
-
+/// How the last command ended is written together with how the deployment did.
 #[tokio::test]
 async fn deployment_whose_end_was_not_written_is_not_run_again() {
     assert_eq!(runs_when_lost_at("finish.before_bundle").await, "a\nb\n");

@@ -100,12 +100,12 @@ pub async fn list(ctx: &Ctx, actor: &Actor) -> Result<Vec<Detail>> {
     details.collect()
 }
 
-/// Every channel for those who govern this project, by name: not what is in it.
+/// Every channel for those who see this project, by name: not what is in it.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Forbidden`].
 pub async fn choices(ctx: &Ctx, actor: &Actor, project: &str) -> Result<Vec<Choice>> {
-    project::service::open(ctx, actor, project, Permission::GovernProject).await?;
+    project::service::open(ctx, actor, project, Permission::ViewProject).await?;
     named(ctx.db.reader()).await
 }
 

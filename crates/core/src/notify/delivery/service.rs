@@ -73,7 +73,7 @@ pub struct ListInput {
     pub limit: u64,
 }
 
-/// Deliveries, newest first: those of a project for those who govern it, all of them for those who
+/// Deliveries, newest first: those of a project for those who see it, all of them for those who
 /// operate Slipway.
 ///
 /// # Errors
@@ -87,7 +87,7 @@ pub async fn list(ctx: &Ctx, actor: &Actor, input: &ListInput) -> Result<Vec<Det
         ..Filter::default()
     };
     if let Some(project) = &input.project {
-        let permission = Permission::GovernProject;
+        let permission = Permission::ViewProject;
         let seen = project::service::open(ctx, actor, project, permission).await?;
         filter.projects = Some(vec![seen.row.id]);
     } else {
@@ -141,18 +141,17 @@ pub async fn get(ctx: &Ctx, actor: &Actor, id: DeliveryId) -> Result<Detail> {
         // Whoever may not see all of them does not learn which numbers there are.
         return Err(Error::NotFound("delivery"));
     };
-    allow(ctx, actor, &detail).await?;
+    allow(ctx, actor, &detail, Permission::ViewProject).await?;
     Ok(detail)
 }
 
-async fn allow(ctx: &Ctx, actor: &Actor, detail: &Detail) -> Result<()> {
+async fn allow(ctx: &Ctx, actor: &Actor, detail: &Detail, permission: Permission) -> Result<()> {
     if actor.may(Permission::Operate, None) {
         return Ok(());
     }
     let Some(project) = detail.project else {
         return Err(Error::NotFound("delivery"));
     };
-    let permission = Permission::GovernProject;
     match project::service::open_by_id(ctx, actor, project, permission).await {
         Err(Error::NotFound(_)) => Err(Error::NotFound("delivery")),
         opened => opened.map(|_| ()),
@@ -172,6 +171,7 @@ pub async fn resend(
     now: DateTime<Utc>,
 ) -> Result<Detail> {
     let known = get(ctx, actor, id).await?;
+    allow(ctx, actor, &known, Permission::GovernProject).await?;
     if known.channel.disabled {
         let message = "the channel or its provider is switched off";
         return Err(Error::conflict("channel_disabled", message));

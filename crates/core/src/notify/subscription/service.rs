@@ -103,9 +103,9 @@ pub struct Mute {
 /// A project's subscriptions, oldest first.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::Forbidden`].
+/// [`Error::NotFound`].
 pub async fn list(ctx: &Ctx, actor: &Actor, project: &str) -> Result<Vec<Detail>> {
-    let project = open(ctx, actor, project).await?;
+    let project = see(ctx, actor, project).await?;
     let conn = ctx.db.reader();
     let rows = store::list(conn, project).await?;
     details(conn, project, rows).await
@@ -114,12 +114,18 @@ pub async fn list(ctx: &Ctx, actor: &Actor, project: &str) -> Result<Vec<Detail>
 /// One subscription.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::Forbidden`].
+/// [`Error::NotFound`].
 pub async fn get(ctx: &Ctx, actor: &Actor, project: &str, id: SubscriptionId) -> Result<Detail> {
-    let project = open(ctx, actor, project).await?;
+    let project = see(ctx, actor, project).await?;
     read(ctx.db.reader(), project, id).await
 }
 
+async fn see(ctx: &Ctx, actor: &Actor, project: &str) -> Result<ProjectId> {
+    let seen = project::service::open(ctx, actor, project, Permission::ViewProject).await?;
+    Ok(seen.row.id)
+}
+
+/// The project, for those who may change what it is told of.
 async fn open(ctx: &Ctx, actor: &Actor, project: &str) -> Result<ProjectId> {
     let seen = project::service::open(ctx, actor, project, Permission::GovernProject).await?;
     Ok(seen.row.id)
