@@ -105,7 +105,7 @@ pub struct Mute {
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn list(ctx: &Ctx, actor: &Actor, project: &str) -> Result<Vec<Detail>> {
-    let project = see(ctx, actor, project).await?;
+    let project = open(ctx, actor, project, Permission::ViewProject).await?;
     let conn = ctx.db.reader();
     let rows = store::list(conn, project).await?;
     details(conn, project, rows).await
@@ -116,18 +116,12 @@ pub async fn list(ctx: &Ctx, actor: &Actor, project: &str) -> Result<Vec<Detail>
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn get(ctx: &Ctx, actor: &Actor, project: &str, id: SubscriptionId) -> Result<Detail> {
-    let project = see(ctx, actor, project).await?;
+    let project = open(ctx, actor, project, Permission::ViewProject).await?;
     read(ctx.db.reader(), project, id).await
 }
 
-async fn see(ctx: &Ctx, actor: &Actor, project: &str) -> Result<ProjectId> {
-    let seen = project::service::open(ctx, actor, project, Permission::ViewProject).await?;
-    Ok(seen.row.id)
-}
-
-/// The project, for those who may change what it is told of.
-async fn open(ctx: &Ctx, actor: &Actor, project: &str) -> Result<ProjectId> {
-    let seen = project::service::open(ctx, actor, project, Permission::GovernProject).await?;
+async fn open(ctx: &Ctx, actor: &Actor, key: &str, needs: Permission) -> Result<ProjectId> {
+    let seen = project::service::open(ctx, actor, key, needs).await?;
     Ok(seen.row.id)
 }
 
@@ -261,7 +255,7 @@ pub async fn create(
     input: NewSubscription,
     now: DateTime<Utc>,
 ) -> Result<Detail> {
-    let project = open(ctx, actor, project).await?;
+    let project = open(ctx, actor, project, Permission::GovernProject).await?;
     let change = SubscriptionChange {
         channels: Some(input.channels),
         events: Some(input.events),
@@ -326,7 +320,7 @@ pub async fn update(
     change: SubscriptionChange,
     now: DateTime<Utc>,
 ) -> Result<Detail> {
-    let project = open(ctx, actor, project).await?;
+    let project = open(ctx, actor, project, Permission::GovernProject).await?;
     if let Some(Some(mute)) = &change.mute
         && mute.until <= now
     {
@@ -365,7 +359,7 @@ pub async fn update(
 /// # Errors
 /// [`Error::NotFound`], [`Error::Forbidden`].
 pub async fn delete(ctx: &Ctx, actor: &Actor, project: &str, id: SubscriptionId) -> Result<()> {
-    let project = open(ctx, actor, project).await?;
+    let project = open(ctx, actor, project, Permission::GovernProject).await?;
     crate::db::retried(|| async {
         let tx = ctx.db.begin().await?;
         store::lock_project(&tx, project).await?;
