@@ -75,6 +75,8 @@ pub(super) async fn ask(
 ) -> Result<Challenge> {
     let (new, expires_at) = (random::generate()?, now + LASTS);
     factors::prune_challenges(ctx.db.writer(), now).await?;
+    let tx = ctx.db.begin().await?;
+    sign_in::hold_unchanged(&tx, user, means).await?;
     let values = challenge::ActiveModel {
         user_id: Set(user.id),
         token_hash: Set(new.hash),
@@ -83,7 +85,8 @@ pub(super) async fn ask(
         expires_at: Set(expires_at),
         ..challenge::ActiveModel::default()
     };
-    factors::insert_challenge(ctx.db.writer(), values).await?;
+    factors::insert_challenge(&tx, values).await?;
+    tx.commit().await?;
     Ok(Challenge {
         token: new.plain,
         expires_at,

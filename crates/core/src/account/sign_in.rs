@@ -11,7 +11,9 @@ use super::{
     factor,
     kind::Means,
     second_step::{self, Challenge, Proof},
-    session as session_id, store, throttle, token,
+    session as session_id,
+    store::{self, factors},
+    throttle, token,
 };
 use crate::{
     access::{Actor, Credential, Limits, SystemRole, TokenScope},
@@ -84,7 +86,7 @@ pub async fn sign_in(
 ) -> Result<Passed> {
     let key = email_key(email);
     ctx.addresses.attempt(&origin.address, Instant::now())?;
-    throttle::attempt(ctx, &key, &origin.address, now).await?;
+    throttle::attempt(ctx, &throttled_as(&key), &origin.address, now).await?;
     let user = store::find_user_by_email(ctx.db.reader(), &key).await?;
     let hash = user.as_ref().map(|user| user.password_hash.clone());
     let matches = ctx.passwords.verify(password, hash).await?;
@@ -92,8 +94,15 @@ pub async fn sign_in(
     let user = user.filter(|user| matches && may(user));
     let user = user.ok_or(Error::Unauthenticated)?;
     ctx.addresses.succeeded(&origin.address);
-    throttle::succeeded(ctx, &key).await?;
+    throttle::succeeded(ctx, &throttled_as(&key)).await?;
     pass(ctx, user, Means::Password, origin, now).await
+}
+
+/// What wrong passwords are counted by. Each kind of attempt has words of its own, so that no address
+/// that somebody types can stand for another kind.
+#[must_use]
+pub fn throttled_as(email_key: &str) -> String {
+    format!("password of {email_key}")
 }
 
 /// Whether the settings let this account sign in here, and not only at the identity provider.
@@ -148,6 +157,7 @@ pub(super) async fn begin_in(
         proof,
         origin,
     } = beginning;
+    hold_unchanged(tx, user, *means).await?;
     let new = session_id::generate()?;
     let session = store::insert_session(
         tx,
@@ -182,6 +192,24 @@ pub(super) async fn begin_in(
         cookie: new.plain,
         actor,
     })
+}
+
+/// Holds an account that was proved, and refuses it when what was proved does not hold any more: while
+/// a password was compared, somebody may have changed it, or switched a second factor on.
+pub(super) async fn hold_unchanged(
+    tx: &impl ConnectionTrait,
+    user: &user::Model,
+    means: Means,
+) -> Result<()> {
+    factors::lock(tx, user.id).await?;
+    let current = store::find_user(tx, user.id).await?;
+    let is_unchanged = current.is_some_and(|current| {
+        let is_same_password = current.password_hash == user.password_hash;
+        current.disabled_at.is_none()
+            && current.factor_at == user.factor_at
+            && (means != Means::Password || is_same_password)
+    });
+    is_unchanged.then_some(()).ok_or(Error::Unauthenticated)
 }
 
 fn actor(user: user::Model, credential: Credential, address: String) -> Actor {

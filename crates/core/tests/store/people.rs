@@ -27,6 +27,8 @@ on_both! {
     a_link_ends_with_its_time_with_another_and_with_the_account,
     a_link_that_two_use_at_once_works_for_one,
     a_new_password_ends_every_session,
+    a_sign_in_under_way_does_not_outlast_a_new_password,
+    what_is_typed_as_an_address_holds_up_nothing_else,
     a_wrong_current_password_changes_nothing,
     a_service_never_signs_in_and_has_tokens_from_an_admin,
     a_changed_role_ends_the_sessions,
@@ -169,6 +171,32 @@ async fn a_new_password_ends_every_session(rig: Rig) {
     assert!(lives(&rig, &third).await);
     set(&rig, &link.unwrap().code, PASSWORD).await.unwrap();
     assert!(!lives(&rig, &third).await);
+}
+
+/// Comparing takes long, and others wait for their turn meanwhile.
+async fn a_sign_in_under_way_does_not_outlast_a_new_password(rig: Rig) {
+    let first = ann(&rig, &root(&rig).await).await;
+    let change = (PASSWORD.into(), password(OTHER));
+    let change = passwords::change(&rig.ctx, &first.actor, change, Origin::default(), db::now());
+    // More than an account may try at once would be refused for that.
+    let entering = futures_util::future::join_all((0..4).map(|_| sign_in(&rig, PASSWORD)));
+    let (changed, entered) = tokio::join!(change, entering);
+    assert!(lives(&rig, &changed.unwrap().unwrap()).await);
+    for entered in entered.into_iter().flatten() {
+        assert!(!lives(&rig, &entered).await);
+    }
+}
+
+async fn what_is_typed_as_an_address_holds_up_nothing_else(rig: Rig) {
+    ann(&rig, &root(&rig).await).await;
+    let (ctx, now) = (&rig.ctx, db::now());
+    for _ in 0..=FREE + 1 {
+        let typed = "mail to ann@example.com";
+        let tried = sign_in::sign_in(ctx, typed, "wrong".into(), Origin::default(), now).await;
+        tried.unwrap_err();
+    }
+    let mailed = passwords::forgotten(ctx, "ann@example.com", &Origin::default(), now).await;
+    assert!(mailed.unwrap().is_some());
 }
 
 async fn a_wrong_current_password_changes_nothing(rig: Rig) {

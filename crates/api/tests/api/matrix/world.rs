@@ -123,6 +123,7 @@ impl<'a> World<'a> {
     /// Takes the caller's wrong passwords back.
     pub(super) async fn forget_failures(&self) {
         let key = account::sign_in::email_key(&self.client.actor().email);
+        let key = account::sign_in::throttled_as(&key);
         account::throttle::succeeded(&self.app.ctx, &key)
             .await
             .unwrap();

@@ -149,7 +149,7 @@ pub async fn set_by_link(
     write(ctx, &tx, &user, hash, &entry).await?;
     tx.commit().await?;
     ctx.addresses.succeeded(&origin.address);
-    throttle::succeeded(ctx, &user.email_key).await
+    throttle::succeeded(ctx, &sign_in::throttled_as(&user.email_key)).await
 }
 
 /// Writes a password and ends every session.
@@ -193,12 +193,15 @@ pub async fn change(
     let hash = ctx.passwords.hash(new).await?;
     let tx = ctx.db.begin().await?;
     let entry = Entry::by(actor, Action::PasswordChange, now);
-    write(ctx, &tx, &user, hash, &entry).await?;
+    write(ctx, &tx, &user, hash.clone(), &entry).await?;
     tx.commit().await?;
     match actor.credential {
         Credential::Session(_) => {
             let beginning = Beginning {
-                user,
+                user: user::Model {
+                    password_hash: hash,
+                    ..user
+                },
                 means: Means::Password,
                 proof: None,
                 origin,
@@ -217,11 +220,12 @@ pub(super) async fn is_right(
     from: &str,
     now: DateTime<Utc>,
 ) -> Result<bool> {
-    throttle::attempt(ctx, &user.email_key, from, now).await?;
+    let throttled = sign_in::throttled_as(&user.email_key);
+    throttle::attempt(ctx, &throttled, from, now).await?;
     let hash = Some(user.password_hash.clone());
     let is_right = ctx.passwords.verify(password, hash).await?;
     if is_right {
-        throttle::succeeded(ctx, &user.email_key).await?;
+        throttle::succeeded(ctx, &throttled).await?;
     }
     Ok(is_right)
 }
