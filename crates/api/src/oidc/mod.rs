@@ -14,10 +14,10 @@ use std::{
 
 use openidconnect::{
     AdditionalClaims, AuthType, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken,
-    EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, IdTokenFields, IssuerUrl,
-    Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
-    StandardErrorResponse, StandardTokenResponse, SubjectIdentifier, TokenResponse as _,
-    UserInfoClaims, UserInfoUrl,
+    DiscoveryError, EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet,
+    IdTokenFields, IssuerUrl, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier,
+    RedirectUrl, RequestTokenError, Scope, StandardErrorResponse, StandardTokenResponse,
+    SubjectIdentifier, TokenResponse as _, UserInfoClaims, UserInfoError, UserInfoUrl,
     core::{
         CoreAuthDisplay, CoreAuthPrompt, CoreAuthenticationFlow, CoreClientAuthMethod,
         CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey, CoreJweContentEncryptionAlgorithm,
@@ -119,6 +119,11 @@ pub struct Provider {
     known: Arc<Mutex<Known>>,
 }
 
+/// A connection that failed, with all that is known of it.
+fn away(doing: &'static str, source: fetch::FetchError) -> anyhow::Error {
+    anyhow::Error::new(source).context(doing)
+}
+
 impl Provider {
     /// Reads the settings; the provider is not asked yet.
     ///
@@ -186,7 +191,13 @@ impl Provider {
             .set_pkce_verifier(verifier)
             .request_async(&|request| fetch(self.http.clone(), request))
             .await
-            .map_err(|error| Trouble::Away(anyhow::anyhow!("exchanging the code: {error:?}")))?;
+            .map_err(|error| {
+                Trouble::Away(match error {
+                    RequestTokenError::Request(source) => away("exchanging the code", source),
+                    // In full it would hold the answer, with its tokens.
+                    other => anyhow::anyhow!("exchanging the code: {other}"),
+                })
+            })?;
         let nonce = Nonce::new(bound.nonce);
         let told = match self.checked(&client, &answer, &nonce) {
             Ok(told) => told,
@@ -224,7 +235,12 @@ impl Provider {
         let claims: UserInfoClaims<Claims, CoreGenderClaim> = request
             .request_async(&|request| fetch(self.http.clone(), request))
             .await
-            .map_err(|error| Trouble::Away(anyhow::anyhow!("asking who it is: {error:?}")))?;
+            .map_err(|error| {
+                Trouble::Away(match error {
+                    UserInfoError::Request(source) => away("asking who it is", source),
+                    other => anyhow::anyhow!("asking who it is: {other}"),
+                })
+            })?;
         let email = claims.email().map(|email| email.as_str().to_owned());
         let email = email.filter(|_| claims.email_verified() == Some(true));
         let name = claims.name().and_then(|name| name.get(None));
@@ -332,7 +348,10 @@ impl Provider {
         let http = &|request| fetch(self.http.clone(), request);
         let metadata = CoreProviderMetadata::discover_async(issuer, http)
             .await
-            .map_err(|error| anyhow::anyhow!("reading its description: {error:?}"))?;
+            .map_err(|error| match error {
+                DiscoveryError::Request(source) => away("reading its description", source),
+                other => anyhow::anyhow!("reading its description: {other}"),
+            })?;
         let token = metadata.token_endpoint();
         let token = token.ok_or_else(|| anyhow::anyhow!("it names no token endpoint"))?;
         let person = metadata.userinfo_endpoint().map(UserInfoUrl::url);

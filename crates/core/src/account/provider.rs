@@ -54,13 +54,19 @@ pub struct Started {
     pub secret: SecretString,
 }
 
+/// Starts are counted apart from passwords: while the provider is away, or when a foreign page makes
+/// browsers begin some, those who sign in here must not have to wait for it.
+fn counted_as(origin: &Origin) -> String {
+    format!("provider {}", origin.address)
+}
+
 /// Begins a sign-in at the provider, to come back to `next`.
 ///
 /// # Errors
 /// [`Error::Throttled`] when the address begins too many, or when the database fails.
 pub async fn start(ctx: &Ctx, next: &str, origin: &Origin, now: DateTime<Utc>) -> Result<Started> {
     let instant = std::time::Instant::now();
-    ctx.addresses.attempt(&origin.address, instant)?;
+    ctx.addresses.attempt(&counted_as(origin), instant)?;
     let new = random::generate()?;
     rows::prune(ctx.db.writer(), now).await?;
     let values = provider_start::ActiveModel {
@@ -126,7 +132,7 @@ pub async fn sign_in(
         user = admitted(ctx, settings, identity, &origin, now).await;
     }
     let user = user?;
-    ctx.addresses.succeeded(&origin.address);
+    ctx.addresses.succeeded(&counted_as(&origin));
     sign_in::pass(ctx, user, Means::Provider, origin, now).await
 }
 
@@ -158,11 +164,16 @@ async fn admitted(
         let user = match known {
             Some(user) => user,
             None => {
-                let user = account(ctx, &tx, settings, (identity, email, role), &entry).await?;
+                let person = (identity, email, role);
+                let (user, is_new) = account(ctx, &tx, settings, person, &entry).await?;
                 rows::insert_identity(&tx, identity, user.id, now).await?;
                 let linked = entry(Action::IdentityLink)
                     .on(ObjectKind::User, user.id.0, &user.email)
-                    .after(&serde_json::json!({ "subject": identity.subject }));
+                    .after(&serde_json::json!({
+                        "issuer": identity.issuer,
+                        "subject": identity.subject,
+                        "new": is_new,
+                    }));
                 ctx.audit.record(&tx, &linked).await?;
                 user
             }
@@ -186,6 +197,7 @@ async fn turned_away(
     entry: Entry,
 ) -> Result<()> {
     store::delete_sessions(tx, user.id).await?;
+    store::links::delete_of(tx, user.id).await?;
     let why = serde_json::json!({ "reason": "no group with a role" });
     let entry = entry
         .on(ObjectKind::User, user.id.0, &user.email)
@@ -193,14 +205,14 @@ async fn turned_away(
     ctx.audit.record(tx, &entry).await
 }
 
-/// The account of somebody who comes for the first time.
+/// The account of somebody who comes for the first time, and whether it was made for them.
 async fn account(
     ctx: &Ctx,
     tx: &impl ConnectionTrait,
     settings: &Oidc,
     (identity, email, role): (&Identity, &str, SystemRole),
     entry: &impl Fn(Action) -> Entry,
-) -> Result<user::Model> {
+) -> Result<(user::Model, bool)> {
     let unusable = |why: String| {
         let message = format!("the address that the identity provider names {why}");
         Error::conflict("email_unusable", message)
@@ -208,14 +220,19 @@ async fn account(
     let email: Email = email.parse().map_err(unusable)?;
     let existing = store::find_user_by_email(tx, &email_key(&email.to_string())).await?;
     if let Some(user) = existing {
+        // One that belongs to somebody at a provider is theirs, whoever has the address by now.
         let may_link = settings.link_by_email
             && user.role != SystemRole::Admin
-            && user.kind == UserKind::Person;
-        return may_link.then_some(user).ok_or_else(|| {
-            let message = "there is a local account with your address, which signs in with its \
-                           password; ask an Admin";
-            Error::conflict("address_taken", message)
-        });
+            && user.kind == UserKind::Person
+            && !rows::has_identity(tx, user.id).await?;
+        if may_link {
+            return Ok((
+                taken_over(tx, user, entry(Action::UserUpdate).at()).await?,
+                false,
+            ));
+        }
+        let message = "there is a local account with your address; ask an Admin";
+        return Err(Error::conflict("address_taken", message));
     }
     let name = identity.name.as_deref().and_then(|name| name.parse().ok());
     let shown = || email.to_string().chars().take(100).collect::<String>();
@@ -229,7 +246,30 @@ async fn account(
         role,
         kind: UserKind::Person,
     };
-    service::insert(ctx, tx, (invitee, String::new()), entry(Action::UserCreate)).await
+    let made = service::insert(ctx, tx, (invitee, String::new()), entry(Action::UserCreate)).await;
+    Ok((made?, true))
+}
+
+/// Makes a local account one of the provider's. Its password goes: it would outlast the groups that
+/// the role comes from, and whoever set it need not be who comes now.
+async fn taken_over(
+    tx: &impl ConnectionTrait,
+    user: user::Model,
+    now: DateTime<Utc>,
+) -> Result<user::Model> {
+    let values = user::ActiveModel {
+        password_hash: Set(String::new()),
+        updated_at: Set(now),
+        ..user::ActiveModel::default()
+    };
+    store::update_user(tx, user.id, values).await?;
+    store::links::delete_of(tx, user.id).await?;
+    store::delete_sessions(tx, user.id).await?;
+    Ok(user::Model {
+        password_hash: String::new(),
+        updated_at: now,
+        ..user
+    })
 }
 
 /// Gives somebody the role of their groups. The last Admin who can sign in with a password stays one:
@@ -256,6 +296,7 @@ async fn with_role(
         return Ok(user);
     }
     store::delete_sessions(tx, user.id).await?;
+    store::links::delete_of(tx, user.id).await?;
     let changed = user::Model {
         role,
         updated_at: entry.at(),

@@ -9,6 +9,7 @@ use slipway_core::{
         service::passwords,
         sign_in::{Origin, SignedIn},
         store,
+        throttle::BURST,
     },
     db,
     error::{Error, Result},
@@ -23,6 +24,8 @@ on_both! {
     another_provider_is_another_person,
     a_sign_in_under_way_is_taken_up_once_and_not_for_long,
     nobody_of_the_provider_mails_themselves_a_password,
+    a_linked_account_has_no_password_and_no_second_owner,
+    starts_that_come_to_nothing_hold_up_no_password,
 }
 
 fn settings() -> Oidc {
@@ -77,6 +80,13 @@ async fn the_last_admin_with_a_password_keeps_the_role(rig: Rig) {
     let pats = rig.user("pat@example.com", SystemRole::Developer).await;
     rig.user("root@example.com", SystemRole::Admin).await;
     sign_in(&rig, &pat("admins")).await.unwrap();
+    let password = user::ActiveModel {
+        password_hash: sea_orm::ActiveValue::Set("given by an Admin".to_owned()),
+        ..Default::default()
+    };
+    store::update_user(rig.ctx.db.writer(), pats.user, password)
+        .await
+        .unwrap();
     let root = store::find_user_by_email(rig.ctx.db.reader(), "root@example.com").await;
     let values = user::ActiveModel {
         disabled_at: sea_orm::ActiveValue::Set(Some(db::now())),
@@ -144,6 +154,31 @@ async fn nobody_of_the_provider_mails_themselves_a_password(rig: Rig) {
     assert!(mailed.unwrap().is_some());
     // An Admin may give them one.
     passwords::invite(&rig.ctx, &root, pat, now).await.unwrap();
+}
+
+async fn a_linked_account_has_no_password_and_no_second_owner(rig: Rig) {
+    rig.user("root@example.com", SystemRole::Admin).await;
+    let pats = rig.user("pat@example.com", SystemRole::Developer).await;
+    let linked = sign_in(&rig, &pat("developers")).await.unwrap();
+    assert_eq!(linked.actor.user, pats.user);
+    let row = store::find_user(rig.ctx.db.reader(), pats.user).await;
+    assert_eq!(row.unwrap().unwrap().password_hash, "");
+    let heir = Identity {
+        subject: "2".to_owned(),
+        ..pat("developers")
+    };
+    assert_eq!(conflict(sign_in(&rig, &heir).await), "address_taken");
+}
+
+async fn starts_that_come_to_nothing_hold_up_no_password(rig: Rig) {
+    let (origin, now) = (Origin::default(), db::now());
+    for _ in 0..BURST {
+        provider::start(&rig.ctx, "/", &origin, now).await.unwrap();
+    }
+    let more = provider::start(&rig.ctx, "/", &origin, now).await;
+    assert!(matches!(more, Err(Error::Throttled(_))));
+    let instant = std::time::Instant::now();
+    rig.ctx.addresses.attempt(&origin.address, instant).unwrap();
 }
 
 #[test]
