@@ -56,7 +56,9 @@ async fn count(ctx: &Ctx, email_key: &str, from: &str, now: DateTime<Utc>) -> Re
     let tx = ctx.db.begin().await?;
     let known = throttles::find_locked(&tx, &account, now).await?;
     let known = known.filter(|row| row.updated_at + REMEMBERED > now);
+    // Until then none waits, and the moments of those who come together are in no order.
     if let Some(row) = &known
+        && row.failures > FREE
         && row.blocked_until > now
     {
         let left = row.blocked_until - now;
