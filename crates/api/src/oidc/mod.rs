@@ -119,9 +119,12 @@ pub struct Provider {
     known: Arc<Mutex<Known>>,
 }
 
-/// A connection that failed, with all that is known of it.
-fn away(doing: &'static str, source: fetch::FetchError) -> anyhow::Error {
-    anyhow::Error::new(source).context(doing)
+/// With what is known of a connection that failed.
+fn because(why: anyhow::Error, source: Option<fetch::FetchError>) -> anyhow::Error {
+    match source {
+        Some(source) => anyhow::Error::new(source).context(why),
+        None => why,
+    }
 }
 
 impl Provider {
@@ -192,11 +195,14 @@ impl Provider {
             .request_async(&|request| fetch(self.http.clone(), request))
             .await
             .map_err(|error| {
-                Trouble::Away(match error {
-                    RequestTokenError::Request(source) => away("exchanging the code", source),
-                    // In full it would hold the answer, with its tokens.
-                    other => anyhow::anyhow!("exchanging the code: {other}"),
-                })
+                // In full it would hold the answer, with its tokens.
+                let why = anyhow::anyhow!("exchanging the code: {error}");
+                let source = if let RequestTokenError::Request(source) = error {
+                    Some(source)
+                } else {
+                    None
+                };
+                Trouble::Away(because(why, source))
             })?;
         let nonce = Nonce::new(bound.nonce);
         let told = match self.checked(&client, &answer, &nonce) {
@@ -236,10 +242,13 @@ impl Provider {
             .request_async(&|request| fetch(self.http.clone(), request))
             .await
             .map_err(|error| {
-                Trouble::Away(match error {
-                    UserInfoError::Request(source) => away("asking who it is", source),
-                    other => anyhow::anyhow!("asking who it is: {other}"),
-                })
+                let why = anyhow::anyhow!("asking who it is: {error}");
+                let source = if let UserInfoError::Request(source) = error {
+                    Some(source)
+                } else {
+                    None
+                };
+                Trouble::Away(because(why, source))
             })?;
         let email = claims.email().map(|email| email.as_str().to_owned());
         let email = email.filter(|_| claims.email_verified() == Some(true));
@@ -348,9 +357,14 @@ impl Provider {
         let http = &|request| fetch(self.http.clone(), request);
         let metadata = CoreProviderMetadata::discover_async(issuer, http)
             .await
-            .map_err(|error| match error {
-                DiscoveryError::Request(source) => away("reading its description", source),
-                other => anyhow::anyhow!("reading its description: {other}"),
+            .map_err(|error| {
+                let why = anyhow::anyhow!("reading its description: {error}");
+                let source = if let DiscoveryError::Request(source) = error {
+                    Some(source)
+                } else {
+                    None
+                };
+                because(why, source)
             })?;
         let token = metadata.token_endpoint();
         let token = token.ok_or_else(|| anyhow::anyhow!("it names no token endpoint"))?;
