@@ -21,6 +21,8 @@ use crate::answer::line;
 
 /// Mail servers greet late on purpose, to be rid of those who cannot wait.
 const MAIL_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the answer to the goodbye is waited for; nothing depends on it.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
 const MECHANISMS: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
 
@@ -84,19 +86,25 @@ impl Outgoing {
         let talk = time::timeout(MAIL_TIMEOUT, self.converse(server, &place, message));
         let named = format!("{}:{}", server.host, server.port);
         match talk.await {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok((mut connection, answer))) => {
+                // Outside the deadline: the mail is handed over, however slowly the server says goodbye.
+                let _goodbye = time::timeout(GOODBYE_TIMEOUT, connection.quit()).await;
+                Ok(answer)
+            }
             Ok(Err(No::Ours(trouble))) => Err(trouble),
             Ok(Err(No::Theirs(error))) => Err(said(&named, &error)),
             Err(_elapsed) => Err(Trouble::Later(format!("no answer in time from {named}"))),
         }
     }
 
+    /// The answer to the mail, and the connection over which it was given. After a no the connection
+    /// is closed without a goodbye.
     async fn converse(
         &self,
         server: &MailServer,
         place: &Place,
         message: &Message,
-    ) -> Result<String, No> {
+    ) -> Result<(AsyncSmtpConnection, String), No> {
         let hello = ClientId::default();
         let mut connection = self.connect(server, place, &hello).await?;
         if server.tls == MailTls::Starttls {
@@ -114,10 +122,8 @@ impl Outgoing {
             let credentials = Credentials::new(name.clone(), password.clone());
             connection.auth(&MECHANISMS, &credentials).await?;
         }
-        let answer = hand_over(&mut connection, message).await;
-        // Whatever it says to this, the mail is handed over or not.
-        let _goodbye = connection.quit().await;
-        answer
+        let answer = hand_over(&mut connection, message).await?;
+        Ok((connection, answer))
     }
 
     async fn connect(

@@ -1,6 +1,10 @@
 //! Mail over a real server: encryption, accounts, and who is refused.
 
-use std::sync::Arc;
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+    sync::Arc,
+};
 
 use slipway_core::notify::{Provider, Values, Verdict};
 use slipway_testkit::{Authority, Receiver, SmtpServer, SmtpTls};
@@ -151,6 +155,48 @@ async fn recipients_are_judged_one_by_one() {
     assert_eq!(
         taken.first().map(|mail| mail.to.clone()),
         Some(vec!["ada@example.com".to_owned()])
+    );
+}
+
+/// Takes one mail, and then waits for the other side to hang up instead of answering its goodbye.
+fn server_without_a_goodbye() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let port = listener.local_addr().expect("it has one").port();
+    std::thread::spawn(move || -> std::io::Result<()> {
+        let (mut stream, _) = listener.accept()?;
+        let mut lines = BufReader::new(stream.try_clone()?).lines();
+        stream.write_all(b"220 here\r\n")?;
+        let mut in_mail = false;
+        while let Some(line) = lines.next().transpose()? {
+            let answer: &[u8] = match line.as_str() {
+                "." => {
+                    in_mail = false;
+                    b"250 taken as 7\r\n"
+                }
+                _ if in_mail => continue,
+                "DATA" => {
+                    in_mail = true;
+                    b"354 go on\r\n"
+                }
+                "QUIT" => continue,
+                _ => b"250 fine\r\n",
+            };
+            stream.write_all(answer)?;
+        }
+        Ok(())
+    });
+    port
+}
+
+#[tokio::test]
+async fn mail_that_was_taken_is_delivered_even_without_a_goodbye() {
+    let office = Post::office(SmtpTls::Off, None);
+    let port = server_without_a_goodbye().to_string();
+    let filled = [("tls", "off"), ("port", port.as_str())];
+    let verdict = office.send(&filled, "ada@example.com").await;
+    assert!(
+        matches!(&verdict, Verdict::Delivered { answer } if answer.contains("taken as 7")),
+        "{verdict:?}"
     );
 }
 

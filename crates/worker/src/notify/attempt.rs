@@ -15,7 +15,8 @@ use slipway_core::{
     },
 };
 use slipway_redact::{Matcher, redacted};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::{Sender, slots::Slot};
 
@@ -23,6 +24,8 @@ use super::{Sender, slots::Slot};
 const LONGEST: Duration = Duration::from_secs(30);
 /// After this an attempt makes room for others.
 const QUICK: Duration = Duration::from_secs(2);
+/// How long to wait before an answer is recorded once more.
+const RECORD_PAUSE: Duration = Duration::from_millis(250);
 /// Messages that a channel gets without a pause, so that others get their turn.
 const IN_A_ROW: usize = 20;
 
@@ -47,6 +50,7 @@ impl Sender {
 
     /// False when there was nothing to send.
     async fn serve_one(&self, channel: ChannelId, slot: &mut Slot) -> Result<bool> {
+        let until = Instant::now() + queue::LEASE;
         let job = {
             let _turn = self.database.acquire().await;
             queue::take(&self.ctx, channel).await?
@@ -61,10 +65,11 @@ impl Sender {
         fail::point("notify.before_send");
         let verdict = self.attempt(&job, slot).await;
         fail::point("notify.after_send");
-        let state = {
+        let state = kept_at(until, &self.stop, || async {
             let _turn = self.database.acquire().await;
-            record::record(&self.ctx, &job, &verdict).await?
-        };
+            record::record(&self.ctx, &job, &verdict).await
+        })
+        .await?;
         self.ctx.process.counters.sent(state);
         Ok(true)
     }
@@ -112,6 +117,28 @@ impl Sender {
             Some(facts) => format!("{base}/deployments/{}", facts.id),
             None => base.to_owned(),
         })
+    }
+}
+
+/// Repeats it while the database is away, as what is not recorded is sent once more: until the lease
+/// has run out, and once more when the sender stops.
+async fn kept_at<T, F: Future<Output = Result<T>>>(
+    until: Instant,
+    stop: &CancellationToken,
+    record: impl Fn() -> F,
+) -> Result<T> {
+    loop {
+        let is_last = stop.is_cancelled() || Instant::now() >= until;
+        match record().await {
+            Err(error) if !is_last && (error.is_database_away() || error.is_transient()) => {
+                tracing::warn!(error = ?error, "what became of a message cannot be recorded yet");
+            }
+            ended => return ended,
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = sleep(RECORD_PAUSE) => {}
+        }
     }
 }
 
@@ -201,7 +228,40 @@ fn hidden(secrets: &[String], answer: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::hidden;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use slipway_core::error::Error;
+
+    use super::*;
+
+    /// How often it is recorded when the database is away the first two times.
+    async fn recorded(until: Instant, stop: &CancellationToken) -> (u32, bool) {
+        let calls = AtomicU32::new(0);
+        let ended = kept_at(until, stop, || async {
+            if calls.fetch_add(1, Ordering::Relaxed) < 2 {
+                let away = sea_orm::ConnAcquireErr::Timeout;
+                Err(Error::from(sea_orm::DbErr::ConnectionAcquire(away)))
+            } else {
+                Ok(())
+            }
+        });
+        let is_recorded = ended.await.is_ok();
+        (calls.load(Ordering::Relaxed), is_recorded)
+    }
+
+    #[tokio::test]
+    async fn answer_is_kept_while_the_database_is_away() {
+        let stop = CancellationToken::new();
+        let until = Instant::now() + queue::LEASE;
+        assert_eq!(recorded(until, &stop).await, (3, true));
+        assert_eq!(
+            recorded(Instant::now(), &stop).await,
+            (1, false),
+            "the lease is over"
+        );
+        stop.cancel();
+        assert_eq!(recorded(until, &stop).await, (1, false));
+    }
 
     #[test]
     fn tokens_of_addresses_are_hidden_too() {
