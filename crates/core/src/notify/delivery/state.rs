@@ -43,6 +43,10 @@ const WAITS: [Duration; 6] = [
 /// How long a message is tried.
 pub const TRIED_FOR: Duration = Duration::from_secs(24 * 3600);
 
+/// How long a message waits at most, whether it could be tried or not: more than [`TRIED_FOR`], so that
+/// one is left time for its last attempts.
+pub const WAITS_FOR: Duration = Duration::from_secs(36 * 3600);
+
 /// The longest that a service is left alone because it asked for that.
 const ASKED_MAX: Duration = Duration::from_secs(6 * 3600);
 

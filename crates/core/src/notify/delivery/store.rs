@@ -8,10 +8,11 @@ use sea_orm::{
 
 use super::{
     entity::{Column, Entity, Model, notice},
-    state::State,
+    state::{State, WAITS_FOR},
 };
 use crate::{
-    db::now_us,
+    db::{micros, now_us},
+    deployment::store::claim::clock,
     error::Result,
     id::{ChannelId, DeliveryId, DeploymentId, NoticeId, ProjectId},
 };
@@ -142,12 +143,41 @@ pub async fn again(conn: &impl ConnectionTrait, id: DeliveryId, key: &str) -> Re
     Ok(updated.rows_affected > 0)
 }
 
-/// Removes notices that are older than this and of which nothing is left to send, some at a time;
-/// answers how many.
+/// Gives up messages that have waited for longer than they are tried, some at a time; answers how many.
+async fn give_up_late(conn: &impl ConnectionTrait, some: u64) -> Result<u64> {
+    let before_us = clock(conn).await? - micros(WAITS_FOR);
+    let ids: Vec<DeliveryId> = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::State.eq(State::Pending))
+        .filter(Column::CreatedUs.lt(before_us))
+        .limit(some)
+        .into_tuple()
+        .all(conn)
+        .await?;
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let why = "It could not be sent for so long that it is not sent any more.";
+    let updated = Entity::update_many()
+        .col_expr(Column::State, Expr::value(State::Failed))
+        .col_expr(Column::Answer, Expr::value(why))
+        .col_expr(Column::EndedUs, now_us(conn.get_database_backend()))
+        .filter(Column::Id.is_in(ids))
+        // A sender may have taken one of them meanwhile.
+        .filter(Column::State.eq(State::Pending))
+        .exec(conn)
+        .await?;
+    Ok(updated.rows_affected)
+}
+
+/// Gives up what has waited for too long, and removes notices that are older than this and of which
+/// nothing is left to send, some at a time; answers how many were removed.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn prune(conn: &impl ConnectionTrait, before_us: i64, some: u64) -> Result<u64> {
+    while give_up_late(conn, some).await? > 0 {}
     let open = Query::select()
         .column(Column::NoticeId)
         .from(Entity)

@@ -4,6 +4,7 @@
 pub mod audience;
 pub mod compose;
 pub mod facts;
+mod next;
 pub mod queue;
 pub mod record;
 pub mod watch;

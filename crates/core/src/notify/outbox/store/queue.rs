@@ -8,21 +8,21 @@ use std::time::Duration;
 
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Statement, sea_query::Expr,
+    QuerySelect as _, Statement, sea_query::Expr,
 };
 
-use super::compose::random_key;
+use super::{compose::random_key, next};
 use crate::{
     ctx::Ctx,
     db::{after_us, now_us},
     deployment::store::claim::clock,
     error::Result,
     fail,
-    id::{ChannelId, DeliveryId},
+    id::ChannelId,
     notify::{
         channel,
         delivery::{
-            entity::{Column, Entity, Model, notice},
+            entity::{Column, Entity, Model},
             service::told_with,
             state::{IN_ORDER, State},
         },
@@ -36,8 +36,6 @@ use crate::{
 pub const LEASE: Duration = Duration::from_secs(45);
 /// How long the one message that tries an open circuit keeps others from trying.
 const PROBE: Duration = Duration::from_secs(30);
-/// Waiting messages of a channel that are looked at.
-const LOOKED_AT: u64 = 200;
 
 /// One message that is this sender's now.
 #[derive(Debug)]
@@ -116,22 +114,21 @@ async fn take_once(ctx: &Ctx, id: ChannelId) -> Result<Option<Job>> {
         return Ok(None);
     }
     let now_us = clock(&tx).await?;
-    let waiting = waiting(&tx, id).await?;
-    let is_open = provider.open_until_us.is_some();
-    let chosen = choose(&waiting, now_us);
-    // Dropping the transaction gives the lease back.
-    let Some((row, told)) = chosen else {
+    let may_be_sent = provider.open_until_us.is_none_or(|until| until <= now_us);
+    let found = next::next(ctx, &tx, id, (may_be_sent, now_us)).await?;
+    let Some((row, told)) = found.message else {
+        // If nothing was put off, dropping the transaction gives the lease back.
+        if found.put_off {
+            release(&tx, id, &token).await?;
+            tx.commit().await?;
+        }
         return Ok(None);
     };
     let is_test = told.event == Event::Test.as_str();
-    if is_open && !is_test && !probe(&tx, &provider, now_us).await? {
+    // Only now that there is a message, as nobody else tries the circuit for a while.
+    if !is_test && !probe(&tx, &provider, now_us).await? {
         return Ok(None);
     }
-    let Some((row, told)) = fold(ctx, &tx, (row, told), (&waiting, now_us)).await? else {
-        release(&tx, id, &token).await?;
-        tx.commit().await?;
-        return Ok(None);
-    };
     let row = begin(&tx, row).await?;
     fail::point("notify.before_claim");
     tx.commit().await?;
@@ -177,44 +174,6 @@ pub async fn release(tx: &impl ConnectionTrait, id: ChannelId, token: &str) -> R
     Ok(released.rows_affected == 1)
 }
 
-async fn waiting(tx: &impl ConnectionTrait, id: ChannelId) -> Result<Vec<(Model, notice::Model)>> {
-    let rows = Entity::find()
-        .filter(Column::ChannelId.eq(id))
-        .filter(Column::State.is_in([State::Pending, State::Sending]))
-        .order_by_asc(Column::Id)
-        .limit(LOOKED_AT)
-        .all(tx)
-        .await?;
-    let ids = rows.iter().map(|row| row.notice_id);
-    let notices = crate::notify::delivery::store::notices(tx, ids).await?;
-    let both = rows.into_iter().filter_map(|row| {
-        let told = notices.iter().find(|told| told.id == row.notice_id)?;
-        Some((row, told.clone()))
-    });
-    Ok(both.collect())
-}
-
-/// The message that is next: a test before all others, and the others in order. Pure.
-fn choose(waiting: &[(Model, notice::Model)], now_us: i64) -> Option<(Model, notice::Model)> {
-    let is_due = |row: &Model| row.state == State::Sending || row.next_us <= now_us;
-    let test = waiting
-        .iter()
-        .find(|(row, told)| told.event == Event::Test.as_str() && is_due(row));
-    if test.is_some() {
-        return test.cloned();
-    }
-    for pair in waiting {
-        let row = &pair.0;
-        if is_due(row) {
-            return Some(pair.clone());
-        }
-        if (1..=IN_ORDER).contains(&row.tries) {
-            return None;
-        }
-    }
-    None
-}
-
 /// Whether this sender is the one that tries whether an open circuit can be closed.
 async fn probe(
     tx: &impl ConnectionTrait,
@@ -233,70 +192,6 @@ async fn probe(
         .exec(tx)
         .await?;
     Ok(probing.rows_affected == 1)
-}
-
-/// Has repetitions of the same told with one message: those that wait with the newest of them, and
-/// none sooner than a while after the last one. Nothing when it is too soon.
-async fn fold(
-    ctx: &Ctx,
-    tx: &impl ConnectionTrait,
-    (row, told): (Model, notice::Model),
-    (waiting, now_us): (&[(Model, notice::Model)], i64),
-) -> Result<Option<(Model, notice::Model)>> {
-    let seconds = i64::try_from(ctx.settings.notifications.fold_seconds).unwrap_or_default();
-    let Some(fold) = row.fold.clone().filter(|_| seconds > 0) else {
-        return Ok(Some((row, told)));
-    };
-    let window = seconds * 1_000_000;
-    // What was tried may have arrived; it is tried again by itself.
-    if row.tries > 0 {
-        return Ok(Some((row, told)));
-    }
-    let last: Option<Option<i64>> = Entity::find()
-        .select_only()
-        .column(Column::EndedUs)
-        .filter(Column::ChannelId.eq(row.channel_id))
-        .filter(Column::Fold.eq(&fold))
-        .filter(Column::State.eq(State::Delivered))
-        .filter(Column::EndedUs.gt(now_us - window))
-        .order_by_desc(Column::EndedUs)
-        .limit(1)
-        .into_tuple()
-        .one(tx)
-        .await?;
-    let alike = || {
-        let untried = |it: &&(Model, notice::Model)| it.0.fold == row.fold && it.0.tries == 0;
-        waiting.iter().filter(untried)
-    };
-    if let Some(last) = last.flatten() {
-        let ids = alike().map(|(row, _)| row.id);
-        Entity::update_many()
-            .col_expr(Column::NextUs, Expr::value(last + window))
-            .filter(Column::Id.is_in(ids))
-            .exec(tx)
-            .await?;
-        return Ok(None);
-    }
-    let Some((newest, newest_told)) = alike().next_back() else {
-        return Ok(Some((row, told)));
-    };
-    let older: Vec<DeliveryId> = alike()
-        .map(|(row, _)| row.id)
-        .filter(|id| *id != newest.id)
-        .collect();
-    let mut newest = newest.clone();
-    if !older.is_empty() {
-        let folded = older.len();
-        Entity::update_many()
-            .col_expr(Column::State, Expr::value(State::Folded))
-            .col_expr(Column::FoldedInto, Expr::value(newest.id))
-            .col_expr(Column::EndedUs, Expr::value(now_us))
-            .filter(Column::Id.is_in(older))
-            .exec(tx)
-            .await?;
-        newest.folded += i64::try_from(folded).unwrap_or_default();
-    }
-    Ok(Some((newest, newest_told.clone())))
 }
 
 async fn begin(tx: &impl ConnectionTrait, row: Model) -> Result<Model> {
@@ -389,62 +284,4 @@ pub async fn backlog(ctx: &Ctx) -> Result<Backlog> {
         oldest_us: u64::try_from(age).unwrap_or_default(),
         circuits_open: open.unwrap_or_default().unsigned_abs(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::id::NoticeId;
-
-    fn waits(id: i64, tries: i64, next_us: i64, event: Event) -> (Model, notice::Model) {
-        let row = Model {
-            id: DeliveryId(id),
-            notice_id: NoticeId(id),
-            channel_id: ChannelId(1),
-            state: State::Pending,
-            tries,
-            next_us,
-            key: String::new(),
-            fold: None,
-            folded_into: None,
-            folded: 0,
-            answer: None,
-            created_us: 0,
-            ended_us: None,
-        };
-        let told = notice::Model {
-            id: NoticeId(id),
-            uid: id.to_string(),
-            event: event.as_str().to_owned(),
-            project_id: None,
-            target_id: None,
-            deployment_id: None,
-            body: "{}".to_owned(),
-            created_us: 0,
-        };
-        (row, told)
-    }
-
-    fn chosen(waiting: &[(Model, notice::Model)]) -> Option<i64> {
-        choose(waiting, 100).map(|(row, _)| row.id.0)
-    }
-
-    #[test]
-    fn messages_of_a_channel_go_in_order() {
-        let (a, b) = (waits(1, 0, 0, Event::Failed), waits(2, 0, 0, Event::Failed));
-        assert_eq!(chosen(&[a, b.clone()]), Some(1));
-        let tried = waits(1, 1, 200, Event::Failed);
-        assert_eq!(chosen(&[tried, b.clone()]), None);
-        let often = waits(1, IN_ORDER + 1, 200, Event::Failed);
-        assert_eq!(chosen(&[often, b.clone()]), Some(2));
-        let put_off = waits(1, 0, 200, Event::Failed);
-        assert_eq!(chosen(&[put_off, b]), Some(2));
-    }
-
-    #[test]
-    fn test_goes_before_what_waits() {
-        let tried = waits(1, 1, 200, Event::Failed);
-        let test = waits(2, 0, 0, Event::Test);
-        assert_eq!(chosen(&[tried, test]), Some(2));
-    }
 }

@@ -14,12 +14,12 @@ use crate::{
     deployment::store::claim::clock,
     error::Result,
     fail,
-    id::{ChannelId, ProviderId},
+    id::ChannelId,
     notify::{
         channel::entity as channel,
         delivery::{
             entity::{Column, Entity},
-            state::{State, TRIED_FOR, wait_after},
+            state::{IN_ORDER, State, TRIED_FOR, wait_after},
         },
         event::Event,
         provider::{Verdict, entity as provider},
@@ -57,8 +57,8 @@ async fn record_once(ctx: &Ctx, job: &Job, verdict: &Verdict) -> Result<Option<S
         Verdict::Delivered { answer } | Verdict::Refused { answer } => (answer, None),
         Verdict::Later { answer, after } => (answer, *after),
     };
-    let is_old = now - job.row.created_us > micros(TRIED_FOR);
-    let may_repeat = job.notice.event != Event::Test && !is_old;
+    let is_test = job.notice.event == Event::Test;
+    let may_repeat = !is_test && is_repeated(job, after, now);
     let state = match verdict {
         Verdict::Delivered { .. } => State::Delivered,
         Verdict::Later { .. } if may_repeat => State::Pending,
@@ -78,11 +78,21 @@ async fn record_once(ctx: &Ctx, job: &Job, verdict: &Verdict) -> Result<Option<S
         .await?;
     let is_down = matches!(verdict, Verdict::Later { after: None, .. });
     channel_after(&tx, job.channel.id, (is_down, now)).await?;
-    circuit_after(&tx, job.provider.id, (is_down, now)).await?;
+    // Somebody who tries out settings that are wrong stops nobody else.
+    if !(is_test && is_down) {
+        circuit_after(&tx, &job.provider, (is_down, now)).await?;
+    }
     fail::point("notify.before_record");
     tx.commit().await?;
     fail::point("notify.after_record");
     Ok(Some(state))
+}
+
+/// Whether a message is worth another attempt. One that could not be tried while nobody was sending is
+/// old at its first attempt, and gets the first repeats like any other.
+fn is_repeated(job: &Job, asked: Option<Duration>, now: i64) -> bool {
+    let is_old = now - job.row.created_us > micros(TRIED_FOR);
+    !is_old || job.row.tries <= IN_ORDER || asked.is_some()
 }
 
 fn jitter() -> u8 {
@@ -111,12 +121,14 @@ async fn channel_after(
 }
 
 /// A service that answers anything closes its circuit, a refusal and a request to wait included.
+/// `seen` is the provider as it stood when the message was taken.
 async fn circuit_after(
     tx: &impl ConnectionTrait,
-    id: ProviderId,
+    seen: &provider::Model,
     (is_down, now): (bool, i64),
 ) -> Result<()> {
     use provider::{Column, Entity};
+    let id = seen.id;
     if !is_down {
         Entity::update_many()
             .col_expr(Column::Failures, Expr::value(0_i64))
@@ -142,17 +154,27 @@ async fn circuit_after(
     let doublings = Ord::min(u32::try_from(row.openings).unwrap_or_default(), 8);
     let open_for = OPEN_FOR.saturating_mul(1 << doublings).min(OPEN_FOR_MAX);
     let until = after_us(tx.get_database_backend(), open_for);
-    // Opened once for as long as it is open; whatever was under way then changes nothing.
-    Entity::update_many()
+    // What was taken while it was open is the one that tried it. What was under way when it opened
+    // says nothing new, and must not make it longer.
+    let was_open = seen.open_until_us.is_some();
+    let still = if was_open {
+        Column::OpenUntilUs.is_not_null()
+    } else {
+        Column::OpenUntilUs.is_null()
+    };
+    let opened = Entity::update_many()
         .col_expr(Column::OpenUntilUs, until)
         .col_expr(Column::Openings, Expr::col(Column::Openings).add(1))
         .filter(Column::Id.eq(id))
+        .filter(still)
         .exec(tx)
         .await?;
-    tracing::warn!(
-        provider.id = id.0,
-        "nothing is sent with a provider for a while, as everything failed lately"
-    );
+    if opened.rows_affected > 0 {
+        tracing::warn!(
+            provider.id = id.0,
+            "nothing is sent with a provider for a while, as everything failed lately"
+        );
+    }
     Ok(())
 }
 

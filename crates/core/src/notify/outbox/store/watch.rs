@@ -27,6 +27,7 @@ use crate::{
         status::Status,
     },
     error::Result,
+    id::DeploymentId,
     lock,
     notify::{
         delivery::entity::notice as told, event::Event, notice::Notice,
@@ -41,7 +42,7 @@ use crate::{
 
 /// How often the duty looks.
 pub const INTERVAL: Duration = Duration::from_secs(15);
-/// Deployments that are told of in one look.
+/// Deployments that are looked at together, and after how many that are told of a look ends.
 const AT_ONCE: u64 = 100;
 
 /// Looks once.
@@ -64,22 +65,33 @@ pub async fn stuck(ctx: &Ctx, now: DateTime<Utc>) -> Result<u64> {
         return Ok(0);
     }
     let waits = chrono::Duration::seconds(i64::try_from(seconds).unwrap_or(i64::MAX));
-    let rows = waiting(ctx.db.reader(), now - waits).await?;
-    if rows.is_empty() {
-        return Ok(0);
-    }
-    let locks = lock::store::active(ctx.db.reader()).await?;
     let mut count = 0;
-    for row in rows {
-        if locks.over(row.project_id, row.target_id).is_some() {
-            continue;
+    let mut after = DeploymentId(0);
+    // Those that wait for a lock are met in each look, and must not hide the others behind them.
+    loop {
+        let rows = waiting(ctx.db.reader(), now - waits, after).await?;
+        let Some(last) = rows.last() else {
+            return Ok(count);
+        };
+        after = last.id;
+        let locks = lock::store::active(ctx.db.reader()).await?;
+        for row in rows {
+            if locks.over(row.project_id, row.target_id).is_some() {
+                continue;
+            }
+            count += u64::from(tell_stuck(ctx, row, now).await?);
         }
-        count += u64::from(tell_stuck(ctx, row, now).await?);
+        if count >= AT_ONCE {
+            return Ok(count);
+        }
     }
-    Ok(count)
 }
 
-async fn waiting(conn: &impl ConnectionTrait, since: DateTime<Utc>) -> Result<Vec<Model>> {
+async fn waiting(
+    conn: &impl ConnectionTrait,
+    since: DateTime<Utc>,
+    after: DeploymentId,
+) -> Result<Vec<Model>> {
     let backend = conn.get_database_backend();
     let known = Query::select()
         .column((told::Entity, told::Column::Id))
@@ -98,6 +110,7 @@ async fn waiting(conn: &impl ConnectionTrait, since: DateTime<Utc>) -> Result<Ve
         .join(JoinType::InnerJoin, of_project)
         .filter(Column::Status.eq(Status::Queued))
         .filter(Column::CreatedAt.lt(since))
+        .filter(Column::Id.gt(after))
         .filter(Expr::col(Column::NotBefore).lte(now_us(backend)))
         .filter(wanted.ne(0_i64))
         .filter(Expr::exists(known).not())
