@@ -3,7 +3,10 @@
 use chrono::{DateTime, Utc};
 use sea_orm::ConnectionTrait;
 
-use super::provider::Values;
+use super::{
+    form,
+    provider::{Field, Values},
+};
 use crate::{
     db::broken,
     error::{Error, Result},
@@ -35,8 +38,8 @@ impl Owner {
     }
 }
 
-/// Keeps a value in the place of the former one; an empty one takes it away. Others who write secret
-/// values wait until the transaction ends.
+/// Keeps the secret ones of these fields that `input` names, each in the place of the former value; an
+/// empty one takes it away. Others who write secret values wait until the transaction ends.
 ///
 /// # Errors
 /// As `sealed::put`.
@@ -44,33 +47,37 @@ pub async fn keep(
     tx: &impl ConnectionTrait,
     keys: &KeyRing,
     owner: Owner,
-    (name, value): (&str, &str),
+    (fields, input): (&[Field], &Values),
     (by, now): (UserId, DateTime<Utc>),
 ) -> Result<()> {
-    let place = owner.place(name);
-    if value.is_empty() {
-        return sealed::store::remove_before(tx, &place, i64::MAX).await;
+    for field in form::secrets(fields, input) {
+        let place = owner.place(field.name);
+        let Some(value) = input.get(field.name) else {
+            sealed::store::remove_before(tx, &place, i64::MAX).await?;
+            continue;
+        };
+        let input = sealed::Input {
+            place,
+            version: 1,
+            plain: value.as_bytes(),
+            by: Some(by),
+        };
+        sealed::replace(tx, keys, input, now).await?;
     }
-    let input = sealed::Input {
-        place,
-        version: 1,
-        plain: value.as_bytes(),
-        by: Some(by),
-    };
-    sealed::replace(tx, keys, input, now).await?;
     Ok(())
 }
 
-/// Adds an owner's secret values to `values`; they live as long as those do.
+/// An owner's stored `settings` with its secret values, which live as long as they do.
 ///
 /// # Errors
-/// When one was altered, its key is not here, or the database fails.
+/// When a secret value was altered, its key is not here, or the database fails.
 pub async fn open(
     conn: &impl ConnectionTrait,
     keys: &KeyRing,
     owner: Owner,
-    values: &mut Values,
-) -> Result<()> {
+    settings: &str,
+) -> Result<Values> {
+    let mut values: Values = serde_json::from_str(settings)?;
     for row in sealed::store::of_owner(conn, owner.purpose, owner.id).await? {
         let opened = sealed::open(keys, &owner.place(&row.name), row.version, &row);
         let opened = opened.map_err(|error| Error::Internal(error.into()))?;
@@ -78,7 +85,7 @@ pub async fn open(
         let text = text.map_err(|_not_text| broken("a credential is not text"))?;
         values.set(row.name.as_str(), text);
     }
-    Ok(())
+    Ok(values)
 }
 
 /// The names of the secret values that an owner has.

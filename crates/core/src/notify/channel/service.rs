@@ -190,7 +190,8 @@ pub async fn create(
         };
         let inserted = store::insert(&tx, row).await;
         let id = inserted.map_err(|error| refused(error, input.name.as_str()))?;
-        keep(ctx, &tx, (actor, id, now), service, &input.settings).await?;
+        let secrets = (service.channel_fields(), &input.settings);
+        credentials::keep(&tx, &ctx.keys, owner(id), secrets, (actor.user, now)).await?;
         let made = read(&tx, id).await?;
         let entry = Entry::by(actor, Action::ChannelCreate, now)
             .on(ObjectKind::Channel, id.0, &made.row.name)
@@ -242,7 +243,8 @@ pub async fn update(
             let all = filled(ctx, &tx, (service, &of), kept, input).await?;
             let shown = form::plain(service.channel_fields(), &all);
             values.settings = Set(serde_json::to_string(&shown)?);
-            keep(ctx, &tx, (actor, id, now), service, input).await?;
+            let secrets = (service.channel_fields(), input);
+            credentials::keep(&tx, &ctx.keys, owner(id), secrets, (actor.user, now)).await?;
             let named = form::secrets(service.channel_fields(), input).map(|field| field.name);
             replaced.extend(named);
         }
@@ -304,9 +306,7 @@ fn owner(id: ChannelId) -> Owner {
 /// # Errors
 /// When a secret value cannot be decrypted, or the database fails.
 pub(crate) async fn opened(ctx: &Ctx, conn: &impl ConnectionTrait, row: &Model) -> Result<Values> {
-    let mut values: Values = serde_json::from_str(&row.settings)?;
-    credentials::open(conn, &ctx.keys, owner(row.id), &mut values).await?;
-    Ok(values)
+    credentials::open(conn, &ctx.keys, owner(row.id), &row.settings).await
 }
 
 async fn filled(
@@ -321,20 +321,6 @@ async fn filled(
     let checked = service.check_channel(&around, &values);
     checked.map_err(in_settings)?;
     Ok(values)
-}
-
-async fn keep(
-    ctx: &Ctx,
-    tx: &impl ConnectionTrait,
-    (actor, id, now): (&Actor, ChannelId, DateTime<Utc>),
-    service: &dyn Provider,
-    input: &Values,
-) -> Result<()> {
-    for field in form::secrets(service.channel_fields(), input) {
-        let value = (field.name, input.get(field.name).unwrap_or_default());
-        credentials::keep(tx, &ctx.keys, owner(id), value, (actor.user, now)).await?;
-    }
-    Ok(())
 }
 
 fn refused(error: DbErr, name: &str) -> Error {

@@ -166,7 +166,8 @@ pub async fn create(
         let tx = ctx.db.begin().await?;
         let inserted = store::insert(&tx, row()?).await;
         let id = inserted.map_err(|error| name_taken(error, input.name.as_str()))?;
-        keep(ctx, &tx, (actor, id, now), service, &input.settings).await?;
+        let secrets = (service.provider_fields(), &input.settings);
+        credentials::keep(&tx, &ctx.keys, owner(id), secrets, (actor.user, now)).await?;
         let made = read(&tx, id).await?;
         let entry = Entry::by(actor, Action::ProviderCreate, now)
             .on(ObjectKind::Provider, id.0, &made.row.name)
@@ -215,7 +216,8 @@ pub async fn update(
             let all = filled(service, kept, input)?;
             let shown = form::plain(service.provider_fields(), &all);
             values.settings = Set(serde_json::to_string(&shown)?);
-            keep(ctx, &tx, (actor, id, now), service, input).await?;
+            let secrets = (service.provider_fields(), input);
+            credentials::keep(&tx, &ctx.keys, owner(id), secrets, (actor.user, now)).await?;
         }
         let name = change.name.as_ref().map_or("", DisplayName::as_str);
         let written = store::update(&tx, id, values).await;
@@ -314,9 +316,7 @@ fn owner(id: ProviderId) -> Owner {
 /// # Errors
 /// When a secret value cannot be decrypted, or the database fails.
 pub(crate) async fn opened(ctx: &Ctx, conn: &impl ConnectionTrait, row: &Model) -> Result<Values> {
-    let mut values: Values = serde_json::from_str(&row.settings)?;
-    credentials::open(conn, &ctx.keys, owner(row.id), &mut values).await?;
-    Ok(values)
+    credentials::open(conn, &ctx.keys, owner(row.id), &row.settings).await
 }
 
 fn filled(service: &dyn Provider, kept: Values, input: &Values) -> Result<Values> {
@@ -332,20 +332,6 @@ pub(crate) fn in_settings(errors: Vec<FieldError>) -> Error {
         ..error
     };
     Error::Invalid(errors.into_iter().map(within).collect())
-}
-
-async fn keep(
-    ctx: &Ctx,
-    tx: &impl ConnectionTrait,
-    (actor, id, now): (&Actor, ProviderId, DateTime<Utc>),
-    service: &dyn Provider,
-    input: &Values,
-) -> Result<()> {
-    for field in form::secrets(service.provider_fields(), input) {
-        let value = (field.name, input.get(field.name).unwrap_or_default());
-        credentials::keep(tx, &ctx.keys, owner(id), value, (actor.user, now)).await?;
-    }
-    Ok(())
 }
 
 fn name_taken(error: DbErr, name: &str) -> Error {
