@@ -133,8 +133,12 @@ async fn page(
     let at = Some((seen.row.id, seen.role));
     let may_lock = actor.may(Permission::GovernProject, at);
     let may_configure = actor.may(Permission::ConfigureProject, at);
+    let all = target::service::list(ctx, actor, &seen.row.slug).await?;
+    let ssh = SshPanel::new(ctx, visitor, &seen.row.slug, &all, may_configure).await?;
+    let subscriptions =
+        SubscriptionPanel::new(ctx, visitor, &seen.row.slug, &all, may_lock).await?;
     let mut targets = Vec::new();
-    for target in target::service::list(ctx, actor, &seen.row.slug).await? {
+    for target in all {
         let lock = LockPanel::new(
             visitor,
             format!("/projects/{}/targets/{}", seen.row.slug, target.slug),
@@ -162,8 +166,8 @@ async fn page(
             locks.of(Scope::Project(seen.row.id)),
             may_lock,
         ),
-        ssh: SshPanel::new(ctx, visitor, &seen.row.slug, may_configure).await?,
-        subscriptions: SubscriptionPanel::new(ctx, visitor, &seen.row.slug, may_lock).await?,
+        ssh,
+        subscriptions,
         may_deploy: actor.may(Permission::Deploy, at),
         may_configure,
         key: fresh_key()?,

@@ -63,10 +63,10 @@ impl SshPanel {
         ctx: &Ctx,
         visitor: &Visitor,
         slug: &str,
+        targets: &[target::entity::Model],
         may_configure: bool,
     ) -> Result<Self> {
         let now = Utc::now();
-        let targets = target::service::list(ctx, &visitor.actor, slug).await?;
         let keys: Vec<Key> = service::list(ctx, &visitor.actor, slug)
             .await?
             .into_iter()

@@ -125,12 +125,12 @@ impl SubscriptionPanel {
         ctx: &Ctx,
         visitor: &Visitor,
         slug: &str,
+        targets: &[target::entity::Model],
         may_govern: bool,
     ) -> Result<Self> {
         let now = Utc::now();
         let actor = &visitor.actor;
         let channels = choices(ctx, actor, slug).await?;
-        let targets = target::service::list(ctx, actor, slug).await?;
         let rows = service::list(ctx, actor, slug).await?;
         let row = |detail: &Detail| Row {
             id: detail.row.id,
@@ -138,13 +138,13 @@ impl SubscriptionPanel {
             events: joined(detail.events.iter().map(|event| told(*event).to_owned())),
             only: only(detail),
             mute: muted(detail, now),
-            form: Form::new(&channels, &targets, Some(detail)),
+            form: Form::new(&channels, targets, Some(detail)),
         };
         Ok(Self {
             slug: slug.to_owned(),
             token: visitor.token.clone(),
             rows: rows.iter().map(row).collect(),
-            blank: Form::new(&channels, &targets, None),
+            blank: Form::new(&channels, targets, None),
             has_channels: !channels.is_empty(),
             may_govern,
         })
