@@ -1,4 +1,4 @@
-//! What statements go through: a pool of the driver's, or a [`Relay`] before a database.
+//! What statements go through: pools of the driver's, or a [`Relay`] before a database.
 //!
 //! The same queries run over both, so that they can be tried where time and faults are simulated.
 
@@ -8,6 +8,11 @@ use async_trait::async_trait;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
     QueryResult, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
+};
+
+use super::{
+    trip::{self, literal},
+    warm::Warm,
 };
 
 /// Something that stands before a SQLite database.
@@ -39,8 +44,10 @@ pub trait RelayTransaction: Send + Sync + fmt::Debug {
 /// Where single statements go. Cloning it is cheap.
 #[derive(Clone, Debug)]
 pub enum Connection {
-    /// A pool of the driver's.
+    /// A pool of the driver's, to SQLite.
     Pool(DatabaseConnection),
+    /// A pool to MySQL, and connections that it has lent.
+    Warm(Warm),
     /// Something before a SQLite database.
     Relay(Arc<dyn Relay>),
 }
@@ -58,13 +65,13 @@ impl Connection {
     pub(super) async fn begin(&self) -> Result<Transaction, DbErr> {
         match self {
             Self::Pool(pool) => {
-                // MySQL ignores the mode; its isolation is set for the whole session.
                 let options = TransactionOptions {
                     sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
                     ..TransactionOptions::default()
                 };
                 Ok(Transaction::Pool(pool.begin_with_options(options).await?))
             }
+            Self::Warm(warm) => Ok(Transaction::Pool(warm.pool().begin().await?)),
             Self::Relay(relay) => Ok(Transaction::Relay(relay.begin().await?)),
         }
     }
@@ -76,6 +83,7 @@ impl Connection {
     pub fn pool(&self) -> Result<&DatabaseConnection, DbErr> {
         match self {
             Self::Pool(pool) => Ok(pool),
+            Self::Warm(warm) => Ok(warm.pool()),
             Self::Relay(_) => Err(DbErr::Custom("only a pool can be migrated".to_owned())),
         }
     }
@@ -83,6 +91,7 @@ impl Connection {
     pub(super) async fn ping(&self) -> Result<(), DbErr> {
         match self {
             Self::Pool(pool) => pool.ping().await,
+            Self::Warm(warm) => warm.pool().ping().await,
             Self::Relay(relay) => {
                 let ping = Statement::from_string(DbBackend::Sqlite, "SELECT 1");
                 relay.query(ping).await.map(|_rows| ())
@@ -104,53 +113,88 @@ impl Transaction {
     }
 }
 
-macro_rules! delegate {
-    ($name:ident) => {
-        #[async_trait]
-        impl ConnectionTrait for $name {
-            fn get_database_backend(&self) -> DbBackend {
-                match self {
-                    Self::Pool(pool) => pool.get_database_backend(),
-                    Self::Relay(_) => DbBackend::Sqlite,
-                }
-            }
+#[async_trait]
+impl ConnectionTrait for Connection {
+    fn get_database_backend(&self) -> DbBackend {
+        match self {
+            Self::Pool(pool) => pool.get_database_backend(),
+            Self::Warm(_) => DbBackend::MySql,
+            Self::Relay(_) => DbBackend::Sqlite,
+        }
+    }
 
-            async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-                match self {
-                    Self::Pool(pool) => pool.execute_raw(statement).await,
-                    Self::Relay(relay) => relay.execute(statement).await,
-                }
-            }
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        match self {
+            Self::Pool(pool) => pool.execute_raw(statement).await,
+            Self::Warm(warm) => Ok(trip::one(warm, &literal(&statement)).await?.1.into()),
+            Self::Relay(relay) => relay.execute(statement).await,
+        }
+    }
 
-            async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-                match self {
-                    Self::Pool(pool) => pool.execute_unprepared(sql).await,
-                    Self::Relay(relay) => {
-                        let statement = Statement::from_string(DbBackend::Sqlite, sql);
-                        relay.execute(statement).await
-                    }
-                }
-            }
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        match self {
+            Self::Pool(pool) => pool.execute_unprepared(sql).await,
+            Self::Warm(warm) => Ok(trip::one(warm, sql).await?.1.into()),
+            Self::Relay(relay) => relay.execute(unprepared(sql)).await,
+        }
+    }
 
-            async fn query_one_raw(
-                &self,
-                statement: Statement,
-            ) -> Result<Option<QueryResult>, DbErr> {
-                match self {
-                    Self::Pool(pool) => pool.query_one_raw(statement).await,
-                    Self::Relay(relay) => Ok(relay.query(statement).await?.into_iter().next()),
-                }
-            }
-
-            async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-                match self {
-                    Self::Pool(pool) => pool.query_all_raw(statement).await,
-                    Self::Relay(relay) => relay.query(statement).await,
-                }
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        match self {
+            Self::Pool(pool) => pool.query_one_raw(statement).await,
+            Self::Warm(_) | Self::Relay(_) => {
+                Ok(self.query_all_raw(statement).await?.into_iter().next())
             }
         }
-    };
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        match self {
+            Self::Pool(pool) => pool.query_all_raw(statement).await,
+            Self::Warm(warm) => Ok(trip::one(warm, &literal(&statement)).await?.0),
+            Self::Relay(relay) => relay.query(statement).await,
+        }
+    }
 }
 
-delegate!(Connection);
-delegate!(Transaction);
+#[async_trait]
+impl ConnectionTrait for Transaction {
+    fn get_database_backend(&self) -> DbBackend {
+        match self {
+            Self::Pool(pool) => pool.get_database_backend(),
+            Self::Relay(_) => DbBackend::Sqlite,
+        }
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        match self {
+            Self::Pool(pool) => pool.execute_raw(statement).await,
+            Self::Relay(relay) => relay.execute(statement).await,
+        }
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        match self {
+            Self::Pool(pool) => pool.execute_unprepared(sql).await,
+            Self::Relay(relay) => relay.execute(unprepared(sql)).await,
+        }
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        match self {
+            Self::Pool(pool) => pool.query_one_raw(statement).await,
+            Self::Relay(relay) => Ok(relay.query(statement).await?.into_iter().next()),
+        }
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        match self {
+            Self::Pool(pool) => pool.query_all_raw(statement).await,
+            Self::Relay(relay) => relay.query(statement).await,
+        }
+    }
+}
+
+fn unprepared(sql: &str) -> Statement {
+    Statement::from_string(DbBackend::Sqlite, sql)
+}

@@ -6,12 +6,13 @@
 mod connection;
 mod together;
 mod trip;
+mod warm;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use sea_orm::{
-    ConnectionTrait as _, DatabaseConnection, DbBackend, DbErr, ExprTrait as _, RuntimeErr,
+    ConnectionTrait as _, DbBackend, DbErr, ExprTrait as _, RuntimeErr,
     sea_query::{Expr, SimpleExpr},
 };
 use secrecy::ExposeSecret as _;
@@ -23,7 +24,8 @@ use sqlx::{
 
 pub use connection::{Connection, Relay, RelayTransaction, Transaction};
 pub use together::{all_failed, all_or_each, distinct, each_answered, is_one_of, padded, together};
-pub use trip::{Bundle, Done, Line, Opened};
+pub use trip::{Bundle, Done, Line, Opened, is_unmet};
+pub use warm::Warm;
 
 use crate::{
     error::{Error, Result},
@@ -99,7 +101,7 @@ impl Db {
         let pool = pool_options(share).connect_lazy_with(server.options.clone());
         Self {
             server: Some(Arc::clone(server)),
-            ..Self::over(Connection::Pool(DatabaseConnection::from(pool)))
+            ..Self::over(Connection::Warm(Warm::new(pool)))
         }
     }
 
@@ -176,7 +178,7 @@ impl Db {
         };
         Ok(Self {
             server: Some(Arc::new(server)),
-            ..Self::over(Connection::Pool(DatabaseConnection::from(pool)))
+            ..Self::over(Connection::Warm(Warm::new(pool)))
         })
     }
 

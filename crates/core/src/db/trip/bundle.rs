@@ -12,7 +12,7 @@ const UNMET: u16 = 1242;
 
 /// A statement for MySQL that fails, with an error of its own kind, unless the one before it changed
 /// exactly so many rows: then nothing of what follows is carried out.
-fn expectation(rows: u64) -> String {
+pub(super) fn expectation(rows: u64) -> String {
     format!("SELECT IF(ROW_COUNT() = {rows}, 1, (SELECT 1 UNION ALL SELECT 2))")
 }
 
@@ -113,7 +113,7 @@ pub(super) fn is_unmet(error: &sqlx::Error) -> bool {
 }
 
 /// The statement with its values in it.
-pub(super) fn literal(statement: &Statement) -> String {
+pub(in crate::db) fn literal(statement: &Statement) -> String {
     let values = statement
         .values
         .as_ref()

@@ -9,14 +9,14 @@ mod own;
 
 use std::sync::Arc;
 
-use sea_orm::DbBackend;
-use sqlx::MySqlPool;
+use sea_orm::DbErr;
 
+pub(super) use bundle::literal;
 pub use bundle::{Bundle, Done};
-pub use line::Line;
-use own::{Own, Text, failed};
+pub use line::{Line, is_unmet};
+use own::{Answer, Own, Text, failed};
 
-use super::{Db, Transaction, broken, connection::Connection};
+use super::{Db, Transaction, broken, connection::Connection, warm::Warm};
 use crate::error::Result;
 
 /// A transaction that was begun with [`Db::begin_at_once`]; dropping it rolls back.
@@ -36,8 +36,8 @@ impl Db {
     /// # Errors
     /// When the database fails. If the connection was lost nobody knows whether it was carried out.
     pub async fn at_once(&self, bundle: &Bundle) -> Result<Option<Vec<Done>>> {
-        if let Some(pool) = mysql(&self.writer) {
-            let own = Own::acquire(pool).await?;
+        if let Some(warm) = warm(&self.writer) {
+            let own = Own::acquire(warm).await?;
             return whole(own, bundle.text(&["BEGIN"], &["COMMIT"])).await;
         }
         let tx = self.begin().await?;
@@ -53,13 +53,29 @@ impl Db {
     where
         F: Future<Output = Result<T>>,
     {
-        let Some(pool) = mysql(&self.reader) else {
+        let Some(warm) = warm(&self.reader) else {
             return ask(Line::Connection(self.reader.clone())).await;
         };
-        let mut own = Own::acquire(pool).await?;
+        let mut own = Own::acquire(warm).await?;
         let answer = line::carry(&mut own, (None, None), ask).await?;
         own.give_back();
         Ok(answer)
+    }
+
+    /// Does what `ask` wants as one transaction. It all has to be asked at the same time: beginning
+    /// and end leave with it.
+    ///
+    /// # Errors
+    /// Those of `ask`; then everything is undone, unless the connection was lost.
+    pub async fn whole_at_once<F>(&self, ask: impl FnOnce(Line) -> F) -> Result<()>
+    where
+        F: Future<Output = Result<()>>,
+    {
+        if let Some(warm) = warm(&self.writer) {
+            return last(Own::acquire(warm).await?, Some("BEGIN"), ask).await;
+        }
+        let tx = self.begin().await?;
+        Opened(Inner::Transaction(tx)).finish_with(ask).await
     }
 
     /// Begins a transaction with what `ask` does first; what it asks at the same time leaves with
@@ -71,8 +87,8 @@ impl Db {
     where
         F: Future<Output = Result<T>>,
     {
-        if let Some(pool) = mysql(&self.writer) {
-            let mut own = Own::acquire(pool).await?;
+        if let Some(warm) = warm(&self.writer) {
+            let mut own = Own::acquire(warm).await?;
             return match line::carry(&mut own, (Some("BEGIN"), None), ask).await {
                 Ok(answer) => Ok((Opened(Inner::Own(own)), answer)),
                 Err(error) => {
@@ -160,16 +176,7 @@ impl Opened {
         F: Future<Output = Result<()>>,
     {
         match self.0 {
-            Inner::Own(mut own) => match line::carry(&mut own, (None, Some("COMMIT")), ask).await {
-                Ok(()) => {
-                    own.give_back();
-                    Ok(())
-                }
-                Err(error) => {
-                    own.roll_back().await;
-                    Err(error)
-                }
-            },
+            Inner::Own(own) => last(own, None, ask).await,
             Inner::Transaction(tx) => {
                 let tx = Arc::new(tx);
                 ask(Line::Transaction(Arc::clone(&tx))).await?;
@@ -184,6 +191,27 @@ impl Opened {
     pub async fn roll_back(self) {
         if let Inner::Own(mut own) = self.0 {
             own.roll_back().await;
+        }
+    }
+}
+
+/// Does what is left of a transaction.
+async fn last<F>(
+    mut own: Own,
+    before: Option<&'static str>,
+    ask: impl FnOnce(Line) -> F,
+) -> Result<()>
+where
+    F: Future<Output = Result<()>>,
+{
+    match line::carry(&mut own, (before, Some("COMMIT")), ask).await {
+        Ok(()) => {
+            own.give_back();
+            Ok(())
+        }
+        Err(error) => {
+            own.roll_back().await;
+            Err(error)
         }
     }
 }
@@ -212,11 +240,28 @@ async fn sent(mut own: Own, text: Text) -> Result<Option<(Own, Vec<Done>)>> {
     }
 }
 
-fn mysql(connection: &Connection) -> Option<&MySqlPool> {
-    match connection {
-        Connection::Pool(pool) if pool.get_database_backend() == DbBackend::MySql => {
-            Some(pool.get_mysql_connection_pool())
+/// Carries out one statement and answers what it answers.
+pub(super) async fn one(warm: &Warm, sql: &str) -> Result<Answer, DbErr> {
+    let mut own = Own::acquire(warm).await?;
+    let mut text = Text::default();
+    text.add(sql, true);
+    let (mut answers, error) = own.ask(text).await;
+    if let Some(error) = error {
+        // The server refused it, which says nothing against the connection.
+        if matches!(error, sqlx::Error::Database(_)) {
+            own.give_back();
         }
+        return Err(failed(error));
+    }
+    own.give_back();
+    answers
+        .pop()
+        .ok_or_else(|| DbErr::Custom("no answer came".to_owned()))
+}
+
+fn warm(connection: &Connection) -> Option<&Warm> {
+    match connection {
+        Connection::Warm(warm) => Some(warm),
         Connection::Pool(_) | Connection::Relay(_) => None,
     }
 }

@@ -4,12 +4,10 @@ use std::{fmt, sync::Arc};
 
 use futures_util::TryStreamExt as _;
 use sea_orm::{DbErr, QueryResult, RuntimeErr};
-use sqlx::{
-    AssertSqlSafe, Either, Executor as _, MySql, MySqlPool, mysql::MySqlQueryResult,
-    pool::PoolConnection,
-};
+use sqlx::{AssertSqlSafe, Either, Executor as _, mysql::MySqlQueryResult};
 
 use super::bundle::Done;
+use crate::db::warm::{Lent, Warm};
 
 /// Statements as one text, each with whether somebody wants its answer.
 #[derive(Debug, Default)]
@@ -31,27 +29,30 @@ impl Text {
 /// What one statement answered.
 pub(super) type Answer = (Vec<QueryResult>, MySqlQueryResult);
 
-/// A connection that may be in the middle of a transaction: it goes back to its pool only when it is
-/// known not to be, and is closed otherwise.
-pub(super) struct Own(Option<PoolConnection<MySql>>);
+/// A connection that may be in the middle of a transaction: it is given back only when it is known
+/// not to be, and closed otherwise.
+pub(super) struct Own {
+    warm: Warm,
+    lent: Option<Lent>,
+}
 
 impl fmt::Debug for Own {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Own").field(&self.0.is_some()).finish()
+        f.debug_tuple("Own").field(&self.lent.is_some()).finish()
     }
 }
 
 impl Own {
-    pub(super) async fn acquire(pool: &MySqlPool) -> Result<Self, DbErr> {
-        let acquired = pool.acquire().await;
-        let acquired =
-            acquired.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))?;
-        Ok(Self(Some(acquired)))
+    pub(super) async fn acquire(warm: &Warm) -> Result<Self, DbErr> {
+        Ok(Self {
+            lent: Some(warm.take().await?),
+            warm: warm.clone(),
+        })
     }
 
     /// Answers what was wanted, and the error that kept the rest from being carried out.
     pub(super) async fn ask(&mut self, text: Text) -> (Vec<Answer>, Option<sqlx::Error>) {
-        let Some(connection) = &mut self.0 else {
+        let Some(Lent { connection, .. }) = &mut self.lent else {
             return (Vec::new(), Some(sqlx::Error::PoolClosed));
         };
         let mut answers = Vec::with_capacity(text.is_wanted.len());
@@ -85,11 +86,13 @@ impl Own {
 
     /// There is no transaction any more.
     pub(super) fn give_back(&mut self) {
-        self.0 = None;
+        if let Some(lent) = self.lent.take() {
+            self.warm.give_back(lent);
+        }
     }
 
     pub(super) async fn roll_back(&mut self) {
-        if let Some(connection) = &mut self.0
+        if let Some(Lent { connection, .. }) = &mut self.lent
             && connection.execute(sqlx::raw_sql("ROLLBACK")).await.is_ok()
         {
             self.give_back();
@@ -99,9 +102,8 @@ impl Own {
 
 impl Drop for Own {
     fn drop(&mut self) {
-        if let Some(connection) = self.0.take() {
-            // Closing the socket is what rolls back.
-            drop(connection.detach());
+        if let Some(lent) = self.lent.take() {
+            lent.close();
         }
     }
 }
