@@ -27,6 +27,8 @@ use utoipa_actix_web::service_config::ServiceConfig;
 /// Every route below `/api/v1`.
 pub fn routes(service: &mut ServiceConfig<'_>) {
     service
+        // Routes are tried in order: the ones that machines use most come first.
+        .configure(deployments::routes)
         .configure(audit::routes)
         .configure(auth::routes)
         .configure(me::routes)
@@ -39,7 +41,6 @@ pub fn routes(service: &mut ServiceConfig<'_>) {
         .configure(variables::routes)
         .configure(secrets::routes)
         .configure(ssh::routes)
-        .configure(deployments::routes)
         .configure(log::routes)
         .configure(locks::routes)
         .configure(queue::routes)
