@@ -4,8 +4,10 @@
 //! armed by `SLIPWAY_FAIL_POINT=name`, or `name:3` for the third time that it is passed.
 
 /// Every point there is. Each is placed once, and what is placed is listed: a tidy test compares.
-pub const POINTS: [&str; 60] = [
+pub const POINTS: [&str; 62] = [
     // A request is accepted.
+    "admission.before_trip",
+    "admission.after_trip",
     "admission.before_bundle",
     "admission.after_bundle",
     "admission.before_insert",

@@ -7,13 +7,14 @@ use sea_orm::{
 };
 
 use super::{
-    accepted::{asker, entries, insert, insert_at_once, models},
+    accepted::{asker, insert},
     apply::{Guard, apply},
-    gate::{self, Bound, Ids},
+    gate::{self, Bound, Ids, Mark},
+    plain::{admit_plain, target_gone, told},
 };
 use crate::{
     audit::trail::Trail,
-    db::{Db, Transaction, is_duplicate, is_orphan},
+    db::{Db, Transaction},
     deployment::{
         admission::{Admitted, NewDeployment},
         entity::{
@@ -24,7 +25,7 @@ use crate::{
     },
     error::{Error, Result},
     fail,
-    notify::outbox::{self, deployment::Happening},
+    notify::outbox,
     project::policy::QueuePolicy,
 };
 
@@ -35,6 +36,8 @@ pub struct Door {
     pub limit: u32,
     /// What was counted last.
     pub bound: Bound,
+    /// Where the gate stands.
+    pub mark: Mark,
     /// The audit trail.
     pub trail: Trail,
 }
@@ -46,6 +49,7 @@ impl Door {
         Self {
             limit,
             bound: Bound::default(),
+            mark: Mark::default(),
             trail,
         }
     }
@@ -84,61 +88,6 @@ pub async fn admit(
         }
     }
     admit_each(db, requests, door, now).await
-}
-
-/// The usual case, with as few statements as it takes: nothing to compare with what is there, and
-/// far from the limit. Nothing when it turns out to be another case; then nothing was accepted.
-async fn admit_plain(
-    db: &Db,
-    requests: &[NewDeployment],
-    door: &Door,
-    now: DateTime<Utc>,
-) -> Result<Option<Vec<Admitted>>> {
-    let count = requests.len();
-    let (tx, ids) = db
-        .begin_at_once(|tx| async move { gate::lock(&tx, count).await })
-        .await?;
-    if !door.bound.admits(ids, count, door.limit) {
-        tx.roll_back().await;
-        return Ok(None);
-    }
-    let wanted: Vec<&NewDeployment> = requests.iter().collect();
-    let (rows, keys) = models(&wanted, ids, now);
-    let entries = entries(&wanted, &rows);
-    let told = told(&wanted, &rows);
-    let tx = if told.is_empty() {
-        tx
-    } else {
-        let (tx, ()) = tx
-            .also(|tx| async move { outbox::note(&tx, &told).await })
-            .await
-            .map_err(target_gone)?;
-        tx
-    };
-    fail::point("admission.before_bundle");
-    let inserted = tx
-        .finish_with(|tx| insert_at_once(tx, &door.trail, (&rows, &keys), &entries))
-        .await;
-    fail::point("admission.after_bundle");
-    match inserted {
-        Ok(()) => Ok(Some(rows.into_iter().map(Admitted::new).collect())),
-        Err(error) if error.database().is_some_and(is_duplicate) => {
-            // A key that was sent before, or rows that did not come through the gate.
-            crate::db::retried(|| gate::catch_up(db.writer())).await?;
-            Ok(None)
-        }
-        Err(error) => Err(target_gone(error)),
-    }
-}
-
-/// What of these anybody may be told of.
-fn told(requests: &[&NewDeployment], rows: &[Model]) -> Vec<Happening> {
-    let each = requests.iter().zip(rows);
-    each.filter_map(|(request, row)| {
-        let happening = Happening::requested(row);
-        outbox::is_heard(request.told, &happening).then_some(happening)
-    })
-    .collect()
 }
 
 async fn commit(tx: Transaction) -> Result<()> {
@@ -199,7 +148,9 @@ async fn admit_each(
         .insert_waiting(requests, &mut plain, &mut answers)
         .await?;
     gate::give_back(&tx, batch.ids).await?;
+    let last = batch.ids;
     commit(tx).await?;
+    door.mark.given(ids, last);
     answers
         .into_iter()
         .map(|answer| answer.ok_or_else(|| crate::db::broken("a request was left undecided")))
@@ -352,14 +303,5 @@ impl<C: ConnectionTrait> Batch<'_, C> {
         self.ids.before += i64::try_from(rows.len()).unwrap_or_default();
         self.known.extend(keys);
         Ok(rows)
-    }
-}
-
-fn target_gone(error: impl Into<Error>) -> Error {
-    let error = error.into();
-    if error.database().is_some_and(is_orphan) {
-        Error::NotFound("target")
-    } else {
-        error
     }
 }

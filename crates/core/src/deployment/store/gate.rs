@@ -1,7 +1,7 @@
 //! The one row that every admission locks: it hands out ids, which therefore rise in the order in
 //! which requests are accepted, and it keeps the backlog limit exact.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _, QueryFilter as _,
@@ -9,7 +9,7 @@ use sea_orm::{
 };
 
 use crate::{
-    db,
+    db::{self, Line},
     deployment::{
         entity::deployment::{Column, Entity},
         status::Status,
@@ -22,6 +22,86 @@ use crate::{
 pub struct Ids {
     /// The last one that was given away before.
     pub before: i64,
+}
+
+impl Ids {
+    /// Those after so many.
+    #[must_use]
+    pub fn after(self, count: usize) -> Self {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        Self {
+            before: self.before.saturating_add(count),
+        }
+    }
+}
+
+/// Where the gate stands if only this process goes through it. Then a batch knows its ids before it
+/// asks for them, and everything that it does is one trip to the database instead of two.
+#[derive(Debug, Default)]
+pub struct Mark(Mutex<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    last_id: i64,
+    /// Nobody else was there between the last two batches.
+    is_alone: bool,
+    /// Some batch goes by this mark now.
+    is_used: bool,
+}
+
+/// Ids that a batch expects to be given. Dropping it says that it was not.
+#[derive(Debug)]
+pub struct Expected<'a> {
+    /// The ids.
+    pub ids: Ids,
+    mark: &'a Mark,
+    is_met: bool,
+}
+
+impl Mark {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next ids, if nobody else seems to take any.
+    pub fn expect(&self, count: usize) -> Option<Expected<'_>> {
+        let mut seen = self.seen();
+        if !seen.is_alone || seen.is_used {
+            return None;
+        }
+        let ids = Ids {
+            before: seen.last_id,
+        };
+        seen.is_used = true;
+        seen.last_id = ids.after(count).before;
+        Some(Expected {
+            ids,
+            mark: self,
+            is_met: false,
+        })
+    }
+
+    /// A batch was given ids without having expected any, and left the gate further on.
+    pub fn given(&self, ids: Ids, left: Ids) {
+        let mut seen = self.seen();
+        seen.is_alone = seen.last_id == ids.before;
+        seen.last_id = left.before;
+    }
+}
+
+impl Expected<'_> {
+    /// It was given what it expected.
+    pub fn met(mut self) {
+        self.is_met = true;
+    }
+}
+
+impl Drop for Expected<'_> {
+    fn drop(&mut self) {
+        let mut seen = self.mark.seen();
+        seen.is_used = false;
+        seen.is_alone &= self.is_met;
+    }
 }
 
 /// Locks the gate until the transaction ends, on both databases, and takes `count` ids.
@@ -49,6 +129,18 @@ pub async fn lock(tx: &impl ConnectionTrait, count: usize) -> Result<Ids> {
     Ok(Ids {
         before: last - count,
     })
+}
+
+/// Takes `count` ids after `ids.before` and holds the gate as [`lock`] does, if nobody else took any
+/// meanwhile.
+///
+/// # Errors
+/// As [`db::is_unmet`] tells if somebody did, or when the database fails.
+pub async fn pass(tx: &Line, ids: Ids, count: usize) -> Result<()> {
+    let sql = "UPDATE queue_gate SET last_id = ? WHERE id = 1 AND last_id = ?";
+    let values = [ids.after(count).before.into(), ids.before.into()];
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
+    Ok(tx.execute_exactly(1, statement).await?)
 }
 
 /// Gives back the ids after `ids.before`, which the same transaction took and did not need.
@@ -141,6 +233,53 @@ mod tests {
 
     fn known(open: u64, last_id: i64) -> Bound {
         Bound(Mutex::new(Some(Counted { open, last_id })))
+    }
+
+    const FIRST: Ids = Ids { before: 7 };
+
+    /// A mark that two batches have gone past, up to 10.
+    fn alone() -> Mark {
+        let mark = Mark::default();
+        mark.given(FIRST, Ids { before: 8 });
+        assert!(mark.expect(1).is_none(), "others may be there");
+        mark.given(Ids { before: 8 }, Ids { before: 10 });
+        mark
+    }
+
+    #[test]
+    fn who_is_alone_knows_the_next_ids() {
+        let mark = alone();
+        for before in [10, 13] {
+            let expected = mark.expect(3).unwrap();
+            assert_eq!(expected.ids.before, before);
+            expected.met();
+        }
+    }
+
+    #[test]
+    fn two_batches_never_expect_the_same_ids() {
+        let mark = alone();
+        let first = mark.expect(3).unwrap();
+        assert!(mark.expect(1).is_none());
+        mark.given(Ids { before: 13 }, Ids { before: 15 });
+        first.met();
+        assert_eq!(mark.expect(1).unwrap().ids.before, 15);
+    }
+
+    #[test]
+    fn nothing_is_expected_once_somebody_else_was_there() {
+        let mark = alone();
+        mark.given(Ids { before: 12 }, Ids { before: 13 });
+        assert!(mark.expect(1).is_none());
+        mark.given(Ids { before: 13 }, Ids { before: 14 });
+        assert_eq!(mark.expect(1).unwrap().ids.before, 14);
+    }
+
+    #[test]
+    fn ids_that_were_not_given_are_expected_by_nobody() {
+        let mark = alone();
+        drop(mark.expect(3));
+        assert!(mark.expect(1).is_none());
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod gate;
 pub mod keys;
 pub mod log;
 pub mod open;
+mod plain;
 pub mod read;
 pub mod release;
 pub mod scene;

@@ -17,7 +17,7 @@ impl Ground {
     pub(super) async fn abort_at(&mut self, point: &str, case: Case) {
         self.start_api();
         match case {
-            Case::Request | Case::LaterRequest => self.request(point, case).await,
+            Case::Request(earlier) => self.request(point, earlier).await,
             Case::CancelQueued => self.cancel_queued(point).await,
             Case::CancelRunning => self.cancel_running(point).await,
             Case::Run(ends) => self.run(point, ends).await,
@@ -44,16 +44,15 @@ impl Ground {
         Api::serving(program)
     }
 
-    async fn request(&mut self, point: &str, case: Case) {
+    async fn request(&mut self, point: &str, earlier: usize) {
         self.start_worker();
         let mut api = self.armed_api(point);
         let client = self.client.at(&api.address);
-        if case == Case::LaterRequest {
-            let first = client
-                .request_deployment_once(PROJECT, "plain", &format!("{point}.first"))
-                .await;
-            let first = first.expect(202).json();
-            self.judge(point, &first, 1, 1).await;
+        for number in 0..earlier {
+            let key = format!("{point}.{number}");
+            let answer = client.request_deployment_once(PROJECT, "plain", &key).await;
+            let accepted = answer.expect(202).json();
+            self.judge(point, &accepted, 1, 1).await;
         }
         let answer = client.try_deployment_once(PROJECT, "plain", point).await;
         assert!(answer.is_none(), "{point}: {answer:?}");

@@ -20,9 +20,9 @@ const GROUNDS: usize = 4;
 /// What brings a process to a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Case {
-    /// An API process accepts a request: its first one, or one for which it need not count.
-    Request,
-    LaterRequest,
+    /// An API process accepts a request, after so many others: the first one makes it count, the
+    /// second one tells it where the gate stands.
+    Request(usize),
     /// An API process cancels what waits, or what runs.
     CancelQueued,
     CancelRunning,
@@ -61,7 +61,8 @@ fn case(point: &str) -> Case {
         "claim.before_hold" => Case::TakesRunning,
         "claim.before_put_off" => Case::TakesDelayed,
         "claim.before_push_older" | "claim.before_step_back" => Case::TakesNewer,
-        "admission.before_bundle" | "admission.after_bundle" => Case::LaterRequest,
+        "admission.before_bundle" | "admission.after_bundle" => Case::Request(1),
+        "admission.before_trip" | "admission.after_trip" => Case::Request(2),
         "run.before_step_ends" | "run.after_step_ended" | "finish.before_bundle" => Case::Run(2),
         "finish.before_commit" => Case::Failure(1),
         "finish.after_commit" | "finish.before_delay" => Case::Failure(2),
@@ -71,7 +72,7 @@ fn case(point: &str) -> Case {
         "reconciler.before_hold" => Case::NotHeld,
         "reconciler.before_removal" => Case::NotRemoved,
         _ => match point.split('.').next() {
-            Some("admission") => Case::Request,
+            Some("admission") => Case::Request(0),
             Some("claim" | "run" | "finish") => Case::Run(1),
             Some("renew") => Case::LongRun,
             Some("reaper") => Case::LostWorker,

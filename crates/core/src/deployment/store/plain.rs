@@ -1,0 +1,159 @@
+//! The usual way to accept deployments: nothing to compare with what is there, and far from the
+//! limit. Everything else is `admission`'s.
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    accepted::{entries, insert_at_once, models},
+    admission::Door,
+    gate::{self, Ids},
+};
+use crate::{
+    audit::entry::Entry,
+    db::{Db, is_duplicate, is_orphan, is_unmet},
+    deployment::{
+        admission::{Admitted, NewDeployment},
+        entity::{deployment::Model, idempotency_key as key},
+    },
+    error::{Error, Result},
+    fail,
+    notify::outbox::{self, deployment::Happening},
+};
+
+/// Accepts them with as few statements as it takes. Nothing when it turns out to be another case;
+/// then nothing was accepted.
+pub(super) async fn admit_plain(
+    db: &Db,
+    requests: &[NewDeployment],
+    door: &Door,
+    now: DateTime<Utc>,
+) -> Result<Option<Vec<Admitted>>> {
+    let count = requests.len();
+    if let Some(rows) = admit_expected(db, requests, door, now).await? {
+        return Ok(Some(rows.into_iter().map(Admitted::new).collect()));
+    }
+    let (tx, ids) = db
+        .begin_at_once(|tx| async move { gate::lock(&tx, count).await })
+        .await?;
+    if !door.bound.admits(ids, count, door.limit) {
+        tx.roll_back().await;
+        return Ok(None);
+    }
+    let batch = Wanted::new(requests, ids, now);
+    let tx = if batch.told.is_empty() {
+        tx
+    } else {
+        let told = &batch.told;
+        let (tx, ()) = tx
+            .also(|tx| async move { outbox::note(&tx, told).await })
+            .await
+            .map_err(target_gone)?;
+        tx
+    };
+    fail::point("admission.before_bundle");
+    let inserted = tx
+        .finish_with(|tx| {
+            insert_at_once(tx, &door.trail, (&batch.rows, &batch.keys), &batch.entries)
+        })
+        .await;
+    fail::point("admission.after_bundle");
+    match inserted {
+        Ok(()) => {
+            door.mark.given(ids, ids.after(count));
+            Ok(Some(batch.rows.into_iter().map(Admitted::new).collect()))
+        }
+        Err(error) if error.database().is_some_and(is_duplicate) => {
+            // A key that was sent before, or rows that did not come through the gate.
+            crate::db::retried(|| gate::catch_up(db.writer())).await?;
+            Ok(None)
+        }
+        Err(error) => Err(target_gone(error)),
+    }
+}
+
+/// The same with one trip to the database, while nobody else seems to go through the gate. Nothing
+/// when it takes more than that.
+async fn admit_expected(
+    db: &Db,
+    requests: &[NewDeployment],
+    door: &Door,
+    now: DateTime<Utc>,
+) -> Result<Option<Vec<Model>>> {
+    let count = requests.len();
+    let Some(expected) = door.mark.expect(count) else {
+        return Ok(None);
+    };
+    let ids = expected.ids;
+    let batch = Wanted::new(requests, ids, now);
+    if !batch.told.is_empty() || !door.bound.admits(ids, count, door.limit) {
+        return Ok(None);
+    }
+    fail::point("admission.before_trip");
+    let inserted = db
+        .whole_at_once(async |tx| {
+            tokio::try_join!(
+                biased;
+                gate::pass(&tx, ids, count),
+                insert_at_once(tx.clone(), &door.trail, (&batch.rows, &batch.keys), &batch.entries),
+            )
+            .map(|_| ())
+        })
+        .await;
+    fail::point("admission.after_trip");
+    match inserted {
+        Ok(()) => {
+            expected.met();
+            Ok(Some(batch.rows))
+        }
+        // Somebody else went through the gate, or a key was sent before: then it takes a look.
+        Err(error)
+            if error
+                .database()
+                .is_some_and(|error| is_unmet(error) || is_duplicate(error)) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(target_gone(error)),
+    }
+}
+
+/// Requests and what they become with certain ids.
+struct Wanted {
+    rows: Vec<Model>,
+    keys: Vec<key::Model>,
+    entries: Vec<Entry>,
+    told: Vec<Happening>,
+}
+
+impl Wanted {
+    fn new(requests: &[NewDeployment], ids: Ids, now: DateTime<Utc>) -> Self {
+        let requests: Vec<&NewDeployment> = requests.iter().collect();
+        let (rows, keys) = models(&requests, ids, now);
+        Self {
+            entries: entries(&requests, &rows),
+            told: told(&requests, &rows),
+            rows,
+            keys,
+        }
+    }
+}
+
+/// What of these anybody may be told of.
+pub(super) fn told(requests: &[&NewDeployment], rows: &[Model]) -> Vec<Happening> {
+    let each = requests.iter().zip(rows);
+    each.filter_map(|(request, row)| {
+        let happening = Happening::requested(row);
+        outbox::is_heard(request.told, &happening).then_some(happening)
+    })
+    .collect()
+}
+
+/// The error of an insertion, told from that of a target which was deleted meanwhile.
+pub(super) fn target_gone(error: impl Into<Error>) -> Error {
+    let error = error.into();
+    if error.database().is_some_and(is_orphan) {
+        Error::NotFound("target")
+    } else {
+        error
+    }
+}
