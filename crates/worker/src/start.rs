@@ -13,7 +13,7 @@ use slipway_core::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    deploy::{INHERITED, Workshop, remove_abandoned_masks},
+    deploy::{INHERITED, Pipes, Workshop, remove_abandoned_masks},
     git::{GitStore, Options},
     guard::{Guard, Program},
     instance::Instance,
@@ -71,6 +71,7 @@ pub fn prepare(
         instance: Arc::new(instance),
         git: GitStore::new(dir, options)
             .with_context(|| format!("preparing the worker's folder {}", dir.display()))?,
+        pipes: Pipes::within(dir),
         name: ctx.process.name.clone(),
         base_environment: inherited(&INHERITED),
         hand_back,

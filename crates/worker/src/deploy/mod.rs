@@ -30,6 +30,7 @@ use crate::{
 };
 pub use environment::INHERITED;
 use log::Journal;
+pub use masks::Pipes;
 pub(crate) use masks::remove_abandoned as remove_abandoned_masks;
 pub(crate) use persist::persist;
 use resume::Standing;
@@ -46,6 +47,8 @@ pub struct Workshop {
     pub guard: Guard,
     /// Mirrors and checkouts.
     pub git: GitStore,
+    /// Where steps write what they want masked.
+    pub pipes: Pipes,
     /// The worker's name.
     pub name: String,
     /// What steps find in their environment besides their own values.

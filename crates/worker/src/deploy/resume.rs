@@ -1,7 +1,7 @@
 //! What earlier runs of the same deployment have left on the target: a run that was cut off after
 //! its work and before its result was written must not do it again.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fs, path::PathBuf, sync::Arc};
 
 use slipway_core::deployment::run::Assignment;
 
@@ -97,16 +97,23 @@ pub(super) async fn look(steps: &Steps<'_>) -> Result<Standing, Stop> {
 pub(super) async fn enter(steps: &mut Steps<'_>) -> Result<Begun, Stop> {
     let (folder, name, identity) = place(steps.assignment);
     let fence = steps.assignment.row.fence;
+    let is_shipped = steps.assignment.pipeline.needs_checkout();
     let entered = tokio::task::spawn_blocking(move || {
-        let receipt = Receipt::open(&folder, &name)?;
-        let begun = receipt.begin(fence, identity)?;
-        Ok((receipt, begun))
+        // Commands need the folder itself, whatever can be kept in it.
+        if !is_shipped {
+            let made = fs::create_dir_all(&folder);
+            made.map_err(|error| rollout::unusable(format!("{}: {error}", folder.display())))?;
+        }
+        let receipt = Receipt::open(&folder, &name);
+        Ok::<_, Stop>(receipt.and_then(|receipt| {
+            let begun = receipt.begin(fence, identity)?;
+            Ok((receipt, begun))
+        }))
     });
     let entered = entered.await.unwrap_or_else(|panicked| {
-        Err(ReleaseError::io("recording a run")(std::io::Error::other(
-            panicked,
-        )))
-    });
+        let error = std::io::Error::other(panicked);
+        Ok(Err(ReleaseError::io("recording a run")(error)))
+    })?;
     match entered {
         Ok((receipt, begun)) => {
             steps.record = Some(Record {
@@ -117,7 +124,7 @@ pub(super) async fn enter(steps: &mut Steps<'_>) -> Result<Begun, Stop> {
             });
             Ok(begun)
         }
-        Err(error @ ReleaseError::Io { .. }) if !steps.assignment.pipeline.needs_checkout() => {
+        Err(error @ ReleaseError::Io { .. }) if !is_shipped => {
             let text = format!(
                 "Nothing can be recorded in the target's folder ({error}): if the worker is lost \
                  at the very end, the steps are run once more."

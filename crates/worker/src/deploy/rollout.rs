@@ -36,9 +36,10 @@ const SHIP_AND_ACTIVATE: usize = 2;
 pub(super) async fn roll_out(steps: &mut Steps<'_>, source: Option<&Source>) -> Result<(), Stop> {
     let folder = PathBuf::from(&steps.assignment.target.path);
     let Some(source) = source else {
-        let made = tokio::fs::create_dir_all(&folder).await;
-        made.map_err(|error| unusable(format!("{}: {error}", folder.display())))?;
-        if resume::enter(steps).await? == Begun::Done {
+        // A target where nothing happens need not know of it.
+        let pipeline = &steps.assignment.pipeline;
+        let is_idle = pipeline.health.is_none() && steps.are_left_out(&pipeline.after);
+        if !is_idle && resume::enter(steps).await? == Begun::Done {
             return resume::conclude(steps).await;
         }
         let place = Place {
@@ -353,7 +354,7 @@ pub(super) fn explain(error: &ReleaseError) -> Stop {
     }
 }
 
-fn unusable(why: impl fmt::Display) -> Stop {
+pub(super) fn unusable(why: impl fmt::Display) -> Stop {
     let text = format!("The target's folder cannot be used: {why}.");
     Stop::failed(Code::TargetUnusable, text)
 }

@@ -114,7 +114,8 @@ impl<'a> Steps<'a> {
 
     /// Notes how a step ended, and that everything was done if it was the last one.
     async fn conclude(&mut self, id: StepId, end: StepEnd) -> Result<(), Stop> {
-        if self.is_through() && end.status == StepStatus::Succeeded {
+        let is_well = matches!(end.status, StepStatus::Succeeded | StepStatus::Skipped);
+        if self.is_through() && is_well {
             // At once: a worker that is lost from here on need not do everything again.
             let completed = self.complete().await;
             self.journal.end_last_step().await;
@@ -198,6 +199,9 @@ impl<'a> Steps<'a> {
                     step.name
                 );
                 self.journal.note(&text).await;
+                if self.is_through() {
+                    return self.conclude(id, skipped()).await;
+                }
                 return self.end(id, skipped()).await;
             }
             Err(text) => {
@@ -215,12 +219,13 @@ impl<'a> Steps<'a> {
                 return Err(Stop::failed(Code::PipelineInvalid, text));
             }
         }
+        let pipe = self.journal.mask_pipe().await?;
         let (begun, mut sink) = tokio::join!(self.begin(id), self.journal.begin_step(id));
         begun?;
         let base = &self.shop.base_environment;
         let command =
             environment::command(step, self.assignment, base, place.source, place.release)
-                .env(masks::VARIABLE, self.journal.mask_pipe())
+                .env(masks::VARIABLE, pipe)
                 .dir(place.folder);
         let limits = Limits {
             idle_timeout: step.idle_timeout,
@@ -229,6 +234,13 @@ impl<'a> Steps<'a> {
         let outcome = exec::run(&command, &limits, self.scope, &mut sink).await;
         self.conclude(id, step_end(&outcome)).await?;
         verdict(step, outcome)
+    }
+
+    /// Whether conditions leave out all of these, which need no commit to be judged.
+    pub(super) fn are_left_out(&self, steps: &[Step]) -> bool {
+        steps
+            .iter()
+            .all(|step| matches!(self.is_wanted(step, None), Ok(false)))
     }
 
     fn is_wanted(&self, step: &Step, source: Option<&Source>) -> Result<bool, String> {

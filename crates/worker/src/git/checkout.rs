@@ -125,7 +125,12 @@ impl GitStore {
     /// # Errors
     /// When something in it cannot be removed.
     pub async fn remove_run(&self, deployment: i64, run: i64) -> Result<(), GitError> {
-        remove_tree(&self.run_dir(deployment, run)).await
+        let folder = self.run_dir(deployment, run);
+        // Most runs without a commit have none, and looking costs less than asking another thread.
+        if matches!(folder.try_exists(), Ok(false)) {
+            return Ok(());
+        }
+        remove_tree(&folder).await
     }
 
     /// Fetches, finds the commit that `request.reference` means now, and writes its files.

@@ -3,7 +3,7 @@
 mod shared;
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, RwLock},
     time::Instant,
 };
@@ -25,14 +25,17 @@ use tokio::{sync::Mutex, task::JoinHandle};
 
 use shared::{Secrets, Shared, State, Stream};
 
-use super::{Stop, Workshop, masks::Masks};
+use super::{
+    Stop, Workshop,
+    masks::{Masks, Pipes},
+};
 use crate::{exec::Sink, lease::Signals, output::LogText};
 
 /// The log of one run.
 pub(super) struct Journal {
     shared: Arc<Shared>,
     flusher: JoinHandle<()>,
-    mask_pipe: PathBuf,
+    pipes: Pipes,
 }
 
 impl Drop for Journal {
@@ -53,12 +56,6 @@ impl Journal {
             let text = format!("The secrets cannot be masked in the log: {error}");
             Stop::failed(Code::ConfigurationInvalid, text)
         })?;
-        let name = format!("{}-{}", row.id, row.fence);
-        let masks = Masks::open(&shop.ctx.settings.worker.dir, &name).map_err(|error| {
-            let text = format!("The worker's folder cannot be used: {error}");
-            Stop::failed(Code::Internal, text)
-        })?;
-        let mask_pipe = masks.path().to_owned();
         let first = assignment.last_line + 1;
         let shared = Arc::new(Shared {
             ctx: shop.ctx.clone(),
@@ -71,20 +68,30 @@ impl Journal {
                 chunk: Chunk::new(row.id, row.fence, None, first, now_us()),
                 bytes_left: shop.ctx.settings.worker.log_limit_bytes,
                 stream: None,
-                masks,
+                masks: None,
             }),
         });
         let flusher = tokio::spawn(Arc::clone(&shared).flush_now_and_then());
         Ok(Self {
             shared,
             flusher,
-            mask_pipe,
+            pipes: shop.pipes.clone(),
         })
     }
 
-    /// Where steps write values that they want masked.
-    pub(super) fn mask_pipe(&self) -> &Path {
-        &self.mask_pipe
+    /// Where steps write values that they want masked; made for the first one that runs.
+    pub(super) async fn mask_pipe(&self) -> Result<PathBuf, Stop> {
+        let mut state = self.shared.state.lock().await;
+        if state.masks.is_none() {
+            let name = format!("{}-{}", self.shared.deployment, self.shared.fence);
+            let masks = self.pipes.open(&name).map_err(|error| {
+                let text = format!("The worker's folder cannot be used: {error}");
+                Stop::failed(Code::Internal, text)
+            })?;
+            state.masks = Some(masks);
+        }
+        let masks = state.masks.as_ref();
+        Ok(masks.map(Masks::path).unwrap_or_default())
     }
 
     /// Our own words without secrets, which an error may quote, and without control characters.

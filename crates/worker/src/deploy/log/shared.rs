@@ -67,7 +67,8 @@ pub(super) struct State {
     pub(super) chunk: Chunk,
     pub(super) bytes_left: u64,
     pub(super) stream: Option<Stream>,
-    pub(super) masks: Masks,
+    /// None until a step may want something masked.
+    pub(super) masks: Option<Masks>,
 }
 
 /// The output of the step that runs now.
@@ -86,7 +87,7 @@ impl Shared {
     /// Masks from here on what steps have asked to be masked. Has to come before output is looked
     /// at, and before it is stored.
     pub(super) fn learn(&self, state: &mut State) {
-        let values = state.masks.take();
+        let values = state.masks.as_mut().map(Masks::take).unwrap_or_default();
         if values.is_empty() {
             return;
         }
