@@ -111,6 +111,10 @@ impl Ctx {
             admission: self.admission.apart(&db),
             tokens: tokens(&db),
             batches: Batches::new(&db, &self.settings.queue),
+            queue: self
+                .queue
+                .apart()
+                .unwrap_or_else(|| Arc::clone(&self.queue)),
             db,
             ..self.clone()
         }

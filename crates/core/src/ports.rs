@@ -4,7 +4,7 @@
 //! The database is the truth; whatever sits behind these traits may be wiped at any time and is
 //! put right again by `recovery`. Nothing but ids passes through here.
 
-use std::{collections::HashMap, fmt, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -142,6 +142,13 @@ pub enum Place {
 /// Every operation is atomic and gives the same end when repeated with the same arguments.
 #[async_trait]
 pub trait JobQueue: Send + Sync + fmt::Debug {
+    /// The same index for a thread with a runtime of its own, which this has to be called on: over
+    /// another thread's connection every answer would wake two threads. Nothing where that makes no
+    /// difference.
+    fn apart(&self) -> Option<Arc<dyn JobQueue>> {
+        None
+    }
+
     /// Adds an entry to its target's list, in order of id. `force` passes the hard cap. One that
     /// is in the index already only gets the priority that is named here.
     async fn enqueue(&self, entry: Entry, force: bool) -> Result<Enqueued, QueueError>;

@@ -27,11 +27,12 @@ const FAR_MS: u64 = 10 * 365 * 24 * 3600 * 1000;
 const BATCH: usize = 200;
 
 /// The dispatch index that all processes share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct RedisQueue {
     runner: Runner,
-    scripts: Scripts,
-    waiter: Waiter,
+    scripts: Arc<Scripts>,
+    waiter: Arc<Waiter>,
+    clients: Clients,
     keys: Keys,
     /// Whose rebuild lock it is.
     me: String,
@@ -47,8 +48,9 @@ impl RedisQueue {
     ) -> Result<Self, ConnectError> {
         Ok(Self {
             runner: Runner::new(Arc::clone(&link), keys.for_scripts(), keys.pend()),
-            scripts: Scripts::new(),
-            waiter: Waiter::new(link, clients, keys.wake().clone()),
+            scripts: Arc::new(Scripts::new()),
+            waiter: Arc::new(Waiter::new(link, clients.clone(), keys.wake().clone())),
+            clients,
             keys,
             me: random_text()?,
             cap,
@@ -149,6 +151,20 @@ fn entries(reply: &Reply) -> Result<Vec<Entry>, QueueError> {
 
 #[async_trait]
 impl JobQueue for RedisQueue {
+    fn apart(&self) -> Option<Arc<dyn JobQueue>> {
+        let client = match self.clients.for_commands() {
+            Ok(client) => client,
+            Err(error) => {
+                tracing::warn!(%error, "a thread has no connection to Redis of its own");
+                return None;
+            }
+        };
+        Some(Arc::new(Self {
+            runner: self.runner.over(Link::open(client)),
+            ..self.clone()
+        }))
+    }
+
     async fn enqueue(&self, entry: Entry, force: bool) -> Result<Enqueued, QueueError> {
         let force = if force { "1" } else { "0" };
         let cap = text(&self.cap.to_string());

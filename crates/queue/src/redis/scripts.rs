@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use fred::{
+    clients::Client,
     error::Error,
     interfaces::LuaInterface,
     types::{Key, Value, scripts::Script},
@@ -41,17 +42,42 @@ scripts! {
 }
 
 /// Runs scripts against one index.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Runner {
-    link: Arc<Link>,
+    /// The connections, the best one first; each is used while those before it are not there.
+    links: Vec<Arc<Link>>,
     keys: Vec<Key>,
     pend: Value,
 }
 
 impl Runner {
     pub(super) fn new(link: Arc<Link>, keys: Vec<Key>, pend: &str) -> Self {
-        let pend = Value::from(pend);
-        Self { link, keys, pend }
+        Self {
+            links: vec![link],
+            keys,
+            pend: Value::from(pend),
+        }
+    }
+
+    /// The same over a connection that goes before.
+    pub(super) fn over(&self, link: Link) -> Self {
+        let mut links = self.links.clone();
+        links.insert(0, Arc::new(link));
+        Self {
+            links,
+            ..self.clone()
+        }
+    }
+
+    fn connected(&self) -> Result<&Client, QueueError> {
+        let mut found = Err(QueueError::Unavailable("no connection to Redis".to_owned()));
+        for link in &self.links {
+            found = link.connected();
+            if found.is_ok() {
+                break;
+            }
+        }
+        found
     }
 
     /// Runs a script; `args` are its `ARGV` from 2 on.
@@ -78,7 +104,7 @@ impl Runner {
     }
 
     async fn call(&self, script: &Script, argv: Vec<Value>) -> Result<Vec<String>, QueueError> {
-        let client = self.link.connected()?;
+        let client = self.connected()?;
         let hash = script.sha1().clone();
         let mut answer: Result<Vec<String>, Error> =
             client.evalsha(hash, self.keys.clone(), argv.clone()).await;
