@@ -11,7 +11,13 @@ use actix_web::{
     web::Data,
 };
 use secrecy::{ExposeSecret as _, SecretString};
-use slipway_core::{access::Actor, account, ctx::Ctx, db, error::Error};
+use slipway_core::{
+    access::Actor,
+    account::{self, sign_in::Bearer},
+    ctx::Ctx,
+    db,
+    error::Error,
+};
 
 use crate::{error::Problem, peer::Proxies};
 
@@ -59,28 +65,74 @@ impl FromRequest for SignedIn {
     }
 }
 
+/// Somebody who is signed in, or a token that may be anybody's, for those who look it up together
+/// with something else.
+#[derive(Clone, Debug)]
+pub enum Asking {
+    /// Somebody who is signed in.
+    Actor(Actor),
+    /// A token that nobody has looked up yet.
+    Bearer(Bearer),
+}
+
+impl FromRequest for Asking {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            match bearer(&request)? {
+                Some(bearer) => Ok(Self::Bearer(bearer)),
+                None => Ok(Self::Actor(identify(&request).await?)),
+            }
+        })
+    }
+}
+
+impl Asking {
+    /// Who it is.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`].
+    pub async fn actor(self, ctx: &Ctx) -> Result<Actor, Error> {
+        match self {
+            Self::Actor(actor) => Ok(actor),
+            Self::Bearer(bearer) => account::sign_in::by_token(ctx, &bearer, db::now()).await,
+        }
+    }
+}
+
 /// The actor of a request.
 ///
 /// # Errors
 /// Nobody is signed in, or a browser was sent here by another site.
 pub async fn identify(request: &HttpRequest) -> Result<Actor, Problem> {
-    let mut actor = identified(request).await?;
+    let ctx = request
+        .app_data::<Data<Ctx>>()
+        .ok_or_else(|| db::broken("the server was built without its context"))?;
+    if let Some(bearer) = bearer(request)? {
+        return Ok(account::sign_in::by_token(ctx, &bearer, db::now()).await?);
+    }
+    let mut actor = by_cookie(request, ctx).await?;
     actor.address = address(request);
     Ok(actor)
 }
 
-async fn identified(request: &HttpRequest) -> Result<Actor, Problem> {
-    let ctx = request
-        .app_data::<Data<Ctx>>()
-        .ok_or_else(|| db::broken("the server was built without its context"))?;
-    if let Some(header) = request.headers().get(header::AUTHORIZATION) {
-        let token = header
-            .to_str()
-            .ok()
-            .and_then(|value| value.strip_prefix("Bearer "));
-        let token = token.ok_or(Error::Unauthenticated)?;
-        return Ok(account::sign_in::by_token(ctx, token.trim(), db::now()).await?);
-    }
+/// The token that a request carries.
+fn bearer(request: &HttpRequest) -> Result<Option<Bearer>, Error> {
+    let Some(header) = request.headers().get(header::AUTHORIZATION) else {
+        return Ok(None);
+    };
+    let token = header
+        .to_str()
+        .ok()
+        .and_then(|value| value.strip_prefix("Bearer "));
+    let token = token.ok_or(Error::Unauthenticated)?;
+    Bearer::new(token.trim(), address(request)).map(Some)
+}
+
+async fn by_cookie(request: &HttpRequest, ctx: &Ctx) -> Result<Actor, Problem> {
     let cookie = request.cookie(cookie_name(ctx));
     let cookie = cookie.ok_or(Error::Unauthenticated)?;
     check_origin(request)?;

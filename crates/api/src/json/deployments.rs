@@ -26,7 +26,7 @@ use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::{
-    auth::SignedIn,
+    auth::{Asking, SignedIn},
     error::Problem,
     extract::{Body, List, limit},
     seal::Seal,
@@ -215,11 +215,27 @@ pub struct CreateDeployment {
 #[post("/projects/{project}/deployments")]
 async fn create(
     ctx: Data<Ctx>,
-    SignedIn(actor): SignedIn,
+    asking: Asking,
     key: Path<String>,
     request: HttpRequest,
-    Body(body): Body<CreateDeployment>,
+    body: Result<Body<CreateDeployment>, Problem>,
 ) -> Result<HttpResponse, Problem> {
+    let input = match body.and_then(|Body(body)| wanted(body, &request)) {
+        Ok(input) => input,
+        // Nobody learns what is wrong who may not even ask.
+        Err(problem) => {
+            asking.actor(&ctx).await?;
+            return Err(problem);
+        }
+    };
+    let accepting = match &asking {
+        Asking::Actor(actor) => deployment::service::request(&ctx, actor, &key, input).await,
+        Asking::Bearer(bearer) => deployment::by_token::request(&ctx, bearer, &key, input).await,
+    };
+    accepted(accepting?)
+}
+
+fn wanted(body: CreateDeployment, request: &HttpRequest) -> Result<DeployInput, Problem> {
     let mut problems = Problems::default();
     let ref_name = problems.parse_optional("ref", body.ref_name.as_deref());
     let note = problems.parse_optional("note", body.note.as_deref());
@@ -233,8 +249,7 @@ async fn create(
         note,
         key: idempotency,
     };
-    let input = problems.finish(Some(input))?;
-    accepted(deployment::service::request(&ctx, &actor, &key, input).await?)
+    Ok(problems.finish(Some(input))?)
 }
 
 fn accepted(detail: Detail) -> Result<HttpResponse, Problem> {

@@ -12,7 +12,7 @@ use super::{
     kind::Means,
     second_step::{self, Challenge, Proof},
     session as session_id,
-    store::{self, factors},
+    store::{self, KnownToken, factors},
     throttle, token,
 };
 use crate::{
@@ -271,13 +271,42 @@ pub fn limits(scopes: &str, projects: Option<&str>) -> Limits {
     }
 }
 
+/// An API token that came with a request, not looked up yet.
+#[derive(Clone, Debug)]
+pub struct Bearer {
+    /// What is stored of the token.
+    pub hash: String,
+    /// Where the request came from.
+    pub address: String,
+}
+
+impl Bearer {
+    /// Reads a token.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when it cannot be one.
+    pub fn new(plain: &str, address: String) -> Result<Self> {
+        let hash = token::parse_and_hash(plain).ok_or(Error::Unauthenticated)?;
+        Ok(Self { hash, address })
+    }
+}
+
 /// Who an API token belongs to.
 ///
 /// # Errors
-/// [`Error::Unauthenticated`] when it is malformed, unknown, expired, or its account is disabled.
-pub async fn by_token(ctx: &Ctx, plain: &str, now: DateTime<Utc>) -> Result<Actor> {
-    let hash = token::parse_and_hash(plain).ok_or(Error::Unauthenticated)?;
-    let known = ctx.tokens.ask(hash).await?;
+/// [`Error::Unauthenticated`] when it is unknown, expired, or its account is disabled.
+pub async fn by_token(ctx: &Ctx, bearer: &Bearer, now: DateTime<Utc>) -> Result<Actor> {
+    let known = ctx.tokens.ask(bearer.hash.clone()).await?;
+    token_owner(ctx, bearer, known, now).await
+}
+
+/// The same for a token that has been looked up.
+pub(crate) async fn token_owner(
+    ctx: &Ctx,
+    bearer: &Bearer,
+    known: Option<KnownToken>,
+    now: DateTime<Utc>,
+) -> Result<Actor> {
     let known = known.ok_or(Error::Unauthenticated)?;
     let expired = known.expires_at.is_some_and(|end| end <= now);
     if expired || known.disabled_at.is_some() {
@@ -291,7 +320,7 @@ pub async fn by_token(ctx: &Ctx, plain: &str, now: DateTime<Utc>) -> Result<Acto
         limits: Some(limits)
             .filter(|limits| !limits.is_none())
             .map(Arc::new),
-        address: String::new(),
+        address: bearer.address.clone(),
         user: known.user_id,
         email: known.email,
         name: known.name,

@@ -15,7 +15,7 @@ use super::{
         ending::{self, Ending},
         log::{self, Chunk},
         read::Lines,
-        scene::{self, Question, Scene},
+        scene::{self, Known, Question},
         snapshot::{Snapshot, set_snapshots},
         step::{self, Plan, StepEnd},
     },
@@ -42,8 +42,8 @@ const WRITES: Limits = Limits {
 /// One process's gatherings.
 #[derive(Clone, Debug)]
 pub struct Batches {
-    /// Where requests want to deploy.
-    pub scenes: Gather<Question, Option<Scene>>,
+    /// Whose requests want to deploy where.
+    pub scenes: Gather<Question, Known>,
     /// What the places of queued deployments follow from.
     pub situations: Gather<DeploymentId, Arc<Situation>>,
     /// The same but for the length of the line, for those whom the index has told that.
@@ -72,7 +72,7 @@ impl Batches {
             situations: situations(db, queue, Lines::Counted),
             arrivals: situations(db, queue, Lines::Uncounted),
             scenes: db::together(db, LOOK_UPS, |db, questions: Vec<Question>| async move {
-                scene::find(db.reader(), &questions).await
+                scene::find(&db, &questions).await
             }),
             briefs: db::together(db, LOOK_UPS, |db, errands: Vec<Errand>| async move {
                 brief::find(&db, &errands).await

@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod batches;
 pub mod brief;
+pub mod by_token;
 pub mod detail;
 pub mod entity;
 pub mod line;

@@ -13,7 +13,7 @@ use super::{
         self, Guard,
         apply::request_cancel,
         read::Filter,
-        scene::{Question, Scene},
+        scene::{Asker, Question, Scene},
     },
     trigger::Trigger,
 };
@@ -41,7 +41,25 @@ pub async fn request(
     project: &str,
     input: DeployInput,
 ) -> Result<Detail> {
-    let scene = scene(ctx, actor, project, &input.target).await?;
+    let question = Question {
+        asker: Asker::User(actor.user),
+        project: project.to_owned(),
+        target: input.target.clone(),
+    };
+    let known = ctx.batches.scenes.ask(question).await?;
+    request_in(ctx, actor, known.scene, input).await
+}
+
+/// The same where project and target have been looked up, as far as there are any.
+pub(super) async fn request_in(
+    ctx: &Ctx,
+    actor: &Actor,
+    scene: Option<Scene>,
+    input: DeployInput,
+) -> Result<Detail> {
+    let scene = scene.filter(|it| actor.may(Permission::ViewProject, Some((it.id, it.role))));
+    let scene = scene.ok_or(Error::NotFound("project"))?;
+    actor.require(Permission::Deploy, Some((scene.id, scene.role)))?;
     let (wanted, target) = wanted(actor, &scene, input)?;
     let admitted = admit(ctx, wanted).await?;
     let project = ProjectName {
@@ -72,20 +90,6 @@ pub async fn request(
     };
     fail::point("admission.before_answer");
     detail
-}
-
-/// Where the actor wants to deploy, if they may.
-async fn scene(ctx: &Ctx, actor: &Actor, project: &str, target: &str) -> Result<Scene> {
-    let question = Question {
-        user: actor.user,
-        project: project.to_owned(),
-        target: target.to_owned(),
-    };
-    let scene = ctx.batches.scenes.ask(question).await?;
-    let scene = scene.filter(|it| actor.may(Permission::ViewProject, Some((it.id, it.role))));
-    let scene = scene.ok_or(Error::NotFound("project"))?;
-    actor.require(Permission::Deploy, Some((scene.id, scene.role)))?;
-    Ok(scene)
 }
 
 /// Takes a checked request through the door; telling the queue of it is left.

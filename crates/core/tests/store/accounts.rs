@@ -154,7 +154,7 @@ async fn a_token_works_until_it_expires_or_is_revoked(rig: Rig) {
     let (row, plain) = made.unwrap();
     assert!(!row.token_hash.contains(plain.expose_secret()));
     assert_eq!(row.expires_at, Some(end));
-    let by = async |at| sign_in::by_token(&rig.ctx, plain.expose_secret(), at).await;
+    let by = async |at| rig.by_token(plain.expose_secret(), at).await;
     assert_eq!(by(now).await.unwrap().credential, Credential::Token(row.id));
     assert_eq!(
         tokens::list(&rig.ctx, &ann, None).await.unwrap()[0].used_at,
@@ -178,7 +178,7 @@ async fn disabling_an_account_ends_its_sessions_and_silences_its_tokens(rig: Rig
     assert!(is_unauthenticated(
         &sign_in::by_session(&rig.ctx, cookie, now).await
     ));
-    let by_token = sign_in::by_token(&rig.ctx, token.expose_secret(), now).await;
+    let by_token = rig.by_token(token.expose_secret(), now).await;
     assert!(is_unauthenticated(&by_token));
     assert!(
         service::sessions(&rig.ctx, &signed_in.actor)

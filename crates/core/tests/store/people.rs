@@ -228,7 +228,7 @@ async fn a_service_never_signs_in_and_has_tokens_from_an_admin(rig: Rig) {
     let new = NewToken::unlimited("ci".parse().unwrap());
     let made = tokens::create(&rig.ctx, &root, Some(robot.id), new.clone(), db::now()).await;
     let (row, plain) = made.unwrap();
-    let actor = sign_in::by_token(&rig.ctx, plain.expose_secret(), db::now()).await;
+    let actor = rig.by_token(plain.expose_secret(), db::now()).await;
     let actor = actor.unwrap();
     assert_eq!((actor.user, actor.role), (robot.id, SystemRole::Developer));
     // A person's tokens are their own business.
@@ -240,7 +240,7 @@ async fn a_service_never_signs_in_and_has_tokens_from_an_admin(rig: Rig) {
         .await
         .unwrap();
     assert!(
-        sign_in::by_token(&rig.ctx, plain.expose_secret(), db::now())
+        rig.by_token(plain.expose_secret(), db::now())
             .await
             .is_err()
     );
@@ -327,7 +327,7 @@ async fn limited(rig: &Rig, owner: &Actor, limits: Limits) -> Actor {
     let (_, plain) = tokens::create(&rig.ctx, owner, None, new, db::now())
         .await
         .unwrap();
-    sign_in::by_token(&rig.ctx, plain.expose_secret(), db::now())
+    rig.by_token(plain.expose_secret(), db::now())
         .await
         .unwrap()
 }

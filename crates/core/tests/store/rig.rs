@@ -9,7 +9,7 @@ use slipway_core::{
     access::{Actor, Credential, ProjectRole, SystemRole},
     account::{
         self,
-        sign_in::{Passed, SignedIn},
+        sign_in::{self, Bearer, Passed, SignedIn},
     },
     audit::entry::{Action, Entry},
     ctx::Ctx,
@@ -72,6 +72,12 @@ impl Rig {
 
     pub(crate) async fn mysql() -> Self {
         Self::on(slipway_testkit::mysql_database()).await
+    }
+
+    /// Who an API token belongs to.
+    pub(crate) async fn by_token(&self, plain: &str, now: DateTime<Utc>) -> Result<Actor> {
+        let bearer = Bearer::new(plain, String::new())?;
+        sign_in::by_token(&self.ctx, &bearer, now).await
     }
 
     async fn on(database: TestDatabase) -> Self {

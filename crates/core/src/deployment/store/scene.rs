@@ -1,11 +1,15 @@
-//! Where somebody wants to deploy: project, role and target with one query.
+//! Who wants to deploy where: the token's owner; project, role and target with one query.
 
 use sea_orm::{ConnectionTrait, FromQueryResult, sea_query};
 use sea_query::{Expr, ExprTrait as _, JoinType, Query, SelectStatement, SimpleExpr};
 
 use crate::{
     access::ProjectRole,
-    db::distinct,
+    account::{
+        entity::api_token,
+        store::{KnownToken, find_tokens},
+    },
+    db::{Db, distinct},
     deployment::{entity::deployment, status::Status},
     error::Result,
     field::Slug,
@@ -18,11 +22,20 @@ use crate::{
     target::entity as target,
 };
 
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Asker {
+    /// Somebody who is known.
+    User(UserId),
+    /// The owner of the API token with this hash.
+    Token(String),
+}
+
 /// Who wants to deploy where; project and target by slug or id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Question {
     /// Who.
-    pub user: UserId,
+    pub asker: Asker,
     /// The project.
     pub project: String,
     /// The target.
@@ -62,26 +75,63 @@ pub struct Scene {
     pub locks: i64,
 }
 
-/// The projects that these questions name, each with the asker's role and the target; in order.
+/// What is known of a question.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The asker's token, if there is one with that hash.
+    pub token: Option<KnownToken>,
+    /// The project with the asker's role and the target.
+    pub scene: Option<Scene>,
+}
+
+/// What is known of these questions, in order; asked with one trip to the database.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find(
-    conn: &impl ConnectionTrait,
-    questions: &[Question],
-) -> Result<Vec<Option<Scene>>> {
+pub async fn find(db: &Db, questions: &[Question]) -> Result<Vec<Known>> {
+    let hashes: Vec<String> = questions
+        .iter()
+        .filter_map(|question| match &question.asker {
+            Asker::User(_) => None,
+            Asker::Token(hash) => Some(hash.clone()),
+        })
+        .collect();
+    db.ask_at_once(|line| async move {
+        let tokens = async {
+            if hashes.is_empty() {
+                Ok(Vec::new())
+            } else {
+                find_tokens(&line, &hashes).await
+            }
+        };
+        let (tokens, scenes) = tokio::try_join!(biased; tokens, scenes(&line, questions))?;
+        let mut tokens = tokens.into_iter();
+        let each = questions.iter().zip(scenes);
+        let known = each.map(|(question, scene)| Known {
+            token: match question.asker {
+                Asker::User(_) => None,
+                Asker::Token(_) => tokens.next().flatten(),
+            },
+            scene,
+        });
+        Ok(known.collect())
+    })
+    .await
+}
+
+async fn scenes(conn: &impl ConnectionTrait, questions: &[Question]) -> Result<Vec<Option<Scene>>> {
     let asked = questions
         .iter()
-        .map(|question| (question.user, question.project.as_str()));
+        .map(|question| (&question.asker, question.project.as_str()));
     let mut found: Vec<Option<Scene>> = questions.iter().map(|_| None).collect();
-    for (user, project) in distinct(asked) {
-        let of_this = |question: &Question| question.user == user && question.project == project;
+    for (asker, project) in distinct(asked) {
+        let of_this = |question: &Question| question.asker == *asker && question.project == project;
         let targets: Vec<&str> = questions
             .iter()
             .filter(|question| of_this(question))
             .map(|question| question.target.as_str())
             .collect();
-        let Some(query) = query(user, project, &targets) else {
+        let Some(query) = query(asker, project, &targets) else {
             continue;
         };
         let statement = conn.get_database_backend().build(&query);
@@ -108,8 +158,17 @@ impl Scene {
     }
 }
 
+fn owner_of(hash: &str) -> SimpleExpr {
+    let owner = Query::select()
+        .column(api_token::Column::UserId)
+        .from(api_token::Entity)
+        .and_where(Expr::col(api_token::Column::TokenHash).eq(hash))
+        .to_owned();
+    SimpleExpr::SubQuery(None, Box::new(owner.into()))
+}
+
 /// Nothing when this cannot be the name of a project.
-fn query(user: UserId, project: &str, targets: &[&str]) -> Option<SelectStatement> {
+fn query(asker: &Asker, project: &str, targets: &[&str]) -> Option<SelectStatement> {
     let column = |table: &'static str, name: &'static str| Expr::col((table, name));
     let named = match project.parse::<ProjectId>() {
         Ok(id) => column("p", "id").eq(id),
@@ -133,7 +192,10 @@ fn query(user: UserId, project: &str, targets: &[&str]) -> Option<SelectStatemen
         .or(column("t", "id").is_in(ids));
     let own = column("m", "project_id")
         .equals(("p", "id"))
-        .and(column("m", "user_id").eq(user));
+        .and(match asker {
+            Asker::User(id) => column("m", "user_id").eq(*id),
+            Asker::Token(hash) => column("m", "user_id").eq(owner_of(hash)),
+        });
     let held = column("h", "id").equals(("t", "holder_id"));
     let locks = Query::select()
         .expr(Expr::col(lock::entity::Column::Id).count())
