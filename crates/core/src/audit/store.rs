@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveModelTrait as _,
     ActiveValue::{NotSet, Set},
-    ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, ExprTrait as _,
-    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
+    ColumnTrait as _, ConnectionTrait, DbBackend, DbErr, EntityTrait as _, ExprTrait as _,
+    IntoActiveModel as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
+    Select, Statement,
     sea_query::Expr,
 };
 
@@ -26,16 +27,25 @@ const ROWS_MAX: usize = 1_000;
 /// # Errors
 /// When the database fails.
 pub(super) async fn insert(tx: &impl ConnectionTrait, rows: Vec<Model>) -> Result<()> {
+    for insertion in insertions(tx.get_database_backend(), rows) {
+        tx.execute_raw(insertion).await?;
+    }
+    Ok(())
+}
+
+/// The statements that insert entries.
+pub(super) fn insertions(backend: DbBackend, rows: Vec<Model>) -> Vec<Statement> {
     let mut values = rows.into_iter().map(|row| super::entity::ActiveModel {
         id: NotSet,
         ..row.into_active_model().reset_all()
     });
+    let mut insertions = Vec::new();
     loop {
         let some: Vec<_> = values.by_ref().take(ROWS_MAX).collect();
         if some.is_empty() {
-            return Ok(());
+            return insertions;
         }
-        Entity::insert_many(some).exec_without_returning(tx).await?;
+        insertions.push(Entity::insert_many(some).build(backend));
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use sea_orm::{ActiveValue::Set, ConnectionTrait};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, DbBackend, Statement};
 use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
 
@@ -94,15 +94,18 @@ impl Trail {
         if entries.is_empty() {
             return Ok(());
         }
-        let key = self.key_within(tx).await?;
-        let mut nonces = Zeroizing::new(vec![0_u8; entries.len() * NONCE_BYTES]);
-        getrandom::fill(&mut nonces)?;
-        let rows: Vec<Model> = entries
-            .iter()
-            .zip(nonces.chunks_exact(NONCE_BYTES))
-            .map(|(entry, nonce)| row(&key, entry, nonce))
-            .collect();
+        let rows = rows(&self.key_within(tx).await?, entries)?;
         store::insert(tx, rows).await
+    }
+
+    /// The statements that record several entries, for a transaction whose statements leave together.
+    ///
+    /// # Errors
+    /// When [`Self::prepare`] was not called, or there is no randomness.
+    pub fn insertions(&self, backend: DbBackend, entries: &[Entry]) -> Result<Vec<Statement>> {
+        let key = self.key.get();
+        let key = key.ok_or_else(|| broken("the audit trail has no key yet"))?;
+        Ok(store::insertions(backend, rows(key, entries)?))
     }
 
     /// The key, outside of any transaction.
@@ -155,6 +158,13 @@ impl Trail {
         let plain = plain.ok_or_else(|| broken("the audit trail has no key"))?;
         Key::new(plain.expose())
     }
+}
+
+fn rows(key: &Key, entries: &[Entry]) -> Result<Vec<Model>> {
+    let mut nonces = Zeroizing::new(vec![0_u8; entries.len() * NONCE_BYTES]);
+    getrandom::fill(&mut nonces)?;
+    let each = entries.iter().zip(nonces.chunks_exact(NONCE_BYTES));
+    Ok(each.map(|(entry, nonce)| row(key, entry, nonce)).collect())
 }
 
 /// Cut to what the columns hold.

@@ -24,7 +24,7 @@ use sqlx::{
 
 pub use connection::{Connection, Relay, RelayTransaction, Transaction};
 pub use together::{all_failed, all_or_each, distinct, each_answered, is_one_of, padded, together};
-pub use trip::{Bundle, Done, Line, Opened, is_unmet};
+pub use trip::{Bundle, Done, Line, Opened};
 pub use warm::Warm;
 
 use crate::{
@@ -56,6 +56,7 @@ pub struct Db {
 struct Server {
     options: MySqlConnectOptions,
     max_connections: u32,
+    is_mariadb: bool,
 }
 
 impl Db {
@@ -101,7 +102,7 @@ impl Db {
         let pool = pool_options(share).connect_lazy_with(server.options.clone());
         Self {
             server: Some(Arc::clone(server)),
-            ..Self::over(Connection::Warm(Warm::new(pool)))
+            ..Self::over(Connection::Warm(Warm::new(pool, server.is_mariadb)))
         }
     }
 
@@ -172,13 +173,19 @@ impl Db {
                     settings.port
                 )
             })?;
+        let version: String = sqlx::query_scalar("SELECT VERSION()")
+            .fetch_one(&pool)
+            .await
+            .context("asking the database for its version")?;
         let server = Server {
             options,
             max_connections: settings.max_connections,
+            is_mariadb: version.contains("MariaDB"),
         };
+        let warm = Warm::new(pool, server.is_mariadb);
         Ok(Self {
             server: Some(Arc::new(server)),
-            ..Self::over(Connection::Warm(Warm::new(pool)))
+            ..Self::over(Connection::Warm(warm))
         })
     }
 

@@ -28,6 +28,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 pub struct Warm {
     pool: DatabaseConnection,
     kept: Arc<Kept>,
+    is_mariadb: bool,
 }
 
 /// A connection that was lent.
@@ -53,7 +54,7 @@ impl fmt::Debug for Warm {
 impl Warm {
     /// Keeps at most half of the pool's connections: the other half is for those who ask the pool
     /// itself.
-    pub(super) fn new(pool: MySqlPool) -> Self {
+    pub(super) fn new(pool: MySqlPool, is_mariadb: bool) -> Self {
         let half = pool.options().get_max_connections() / 2;
         let kept = Kept {
             idle: Mutex::default(),
@@ -62,12 +63,18 @@ impl Warm {
         Self {
             pool: DatabaseConnection::from(pool),
             kept: Arc::new(kept),
+            is_mariadb,
         }
     }
 
     /// The pool itself, for transactions and migrations.
     pub(super) fn pool(&self) -> &DatabaseConnection {
         &self.pool
+    }
+
+    /// Whether the server takes statements that only `MariaDB` knows.
+    pub(super) fn is_mariadb(&self) -> bool {
+        self.is_mariadb
     }
 
     /// A connection that works, as far as anybody knows.

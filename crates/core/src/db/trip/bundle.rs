@@ -7,14 +7,10 @@ use sea_orm::{
 
 use super::own::Text;
 
-/// `ER_SUBQUERY_NO_1_ROW`, the error of [`expectation`].
+/// `ER_SUBQUERY_NO_1_ROW`, which says that an expectation was not met.
 const UNMET: u16 = 1242;
-
-/// A statement for MySQL that fails, with an error of its own kind, unless the one before it changed
-/// exactly so many rows: then nothing of what follows is carried out.
-pub(super) fn expectation(rows: u64) -> String {
-    format!("SELECT IF(ROW_COUNT() = {rows}, 1, (SELECT 1 UNION ALL SELECT 2))")
-}
+/// A value that cannot be computed, with that error.
+const UNLESS: &str = "(SELECT 1 UNION ALL SELECT 2)";
 
 /// Statements that are sent together.
 #[derive(Clone, Debug, Default)]
@@ -29,18 +25,25 @@ struct Part {
 #[derive(Clone, Copy, Debug)]
 enum Answers {
     Rows,
-    Changes,
+    Nothing,
     /// Everything is undone unless it changes so many rows.
     Exactly(u64),
 }
 
-/// What one statement of a bundle answered.
+/// What a question of a bundle was answered.
 #[derive(Debug, Default)]
 pub struct Done {
     /// The rows that were read.
     pub rows: Vec<QueryResult>,
-    /// How many rows were changed.
-    pub changed: u64,
+}
+
+/// Where in its transaction a bundle stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    /// It begins with it.
+    pub(super) begins: bool,
+    /// It ends with it.
+    pub(super) ends: bool,
 }
 
 impl Bundle {
@@ -50,10 +53,10 @@ impl Bundle {
         self.with(statement, Answers::Rows)
     }
 
-    /// Changes any number of rows.
+    /// Changes any number of rows; nobody learns how many.
     #[must_use]
     pub fn write(self, statement: Statement) -> Self {
-        self.with(statement, Answers::Changes)
+        self.with(statement, Answers::Nothing)
     }
 
     /// Changes exactly so many rows, or everything is undone.
@@ -67,18 +70,51 @@ impl Bundle {
         self
     }
 
-    /// The whole as MySQL takes it.
-    pub(super) fn text(&self, before: &[&str], after: &[&str]) -> Text {
+    /// The whole as MySQL takes it, which answers each statement with a packet of its own.
+    pub(super) fn text(&self, span: Span) -> Text {
         let mut text = Text::default();
-        before.iter().for_each(|sql| text.add(sql, false));
+        if span.begins {
+            text.add("BEGIN", false);
+        }
         for Part { statement, answers } in &self.0 {
-            text.add(&literal(statement), true);
+            text.add(&literal(statement), matches!(answers, Answers::Rows));
             if let Answers::Exactly(rows) = answers {
-                text.add(&expectation(*rows), false);
+                let expectation = format!("SELECT IF(ROW_COUNT() = {rows}, 1, {UNLESS})");
+                text.add(&expectation, false);
             }
         }
-        after.iter().for_each(|sql| text.add(sql, false));
+        if span.ends {
+            text.add("COMMIT", false);
+        }
         text
+    }
+
+    /// The whole as one statement, which `MariaDB` answers with nothing but what was read: fewer
+    /// packets to send and to wake up for.
+    pub(super) fn compound(&self, span: Span) -> Text {
+        let mut sql = String::from("BEGIN NOT ATOMIC ");
+        if span.begins {
+            sql.push_str("START TRANSACTION;");
+        }
+        let mut answers = Vec::new();
+        for part in &self.0 {
+            sql.push_str(&literal(&part.statement));
+            sql.push(';');
+            match part.answers {
+                Answers::Rows => answers.push(true),
+                Answers::Nothing => {}
+                Answers::Exactly(rows) => sql.extend([
+                    "IF ROW_COUNT()<>",
+                    &rows.to_string(),
+                    " THEN SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO=",
+                    &UNMET.to_string(),
+                    ";END IF;",
+                ]),
+            }
+        }
+        sql.push_str(if span.ends { "COMMIT;END" } else { "END" });
+        answers.push(false);
+        Text::new(sql, answers)
     }
 
     /// The same over a transaction; nothing when an expectation was not met.
@@ -86,20 +122,19 @@ impl Bundle {
         &self,
         tx: &impl ConnectionTrait,
     ) -> Result<Option<Vec<Done>>, DbErr> {
-        let mut done = Vec::with_capacity(self.0.len());
+        let mut done = Vec::new();
         for Part { statement, answers } in &self.0 {
-            let mut answer = Done::default();
             if matches!(answers, Answers::Rows) {
-                answer.rows = tx.query_all_raw(statement.clone()).await?;
-            } else {
-                answer.changed = tx.execute_raw(statement.clone()).await?.rows_affected();
+                let rows = tx.query_all_raw(statement.clone()).await?;
+                done.push(Done { rows });
+                continue;
             }
+            let changed = tx.execute_raw(statement.clone()).await?.rows_affected();
             if let Answers::Exactly(rows) = answers
-                && answer.changed != *rows
+                && changed != *rows
             {
                 return Ok(None);
             }
-            done.push(answer);
         }
         Ok(Some(done))
     }

@@ -9,20 +9,17 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 use tokio::sync::oneshot;
 
 use super::{
-    bundle::{self, expectation, literal},
+    bundle::literal,
     own::{Answer, Own, Text, failed},
 };
 use crate::{
     db::{Connection, Transaction, broken},
     error::Result,
 };
-
-/// What [`Line::execute_exactly`] says where the server does not say it.
-const UNMET: &str = "another number of rows was changed";
 
 /// Where statements that leave together are asked.
 #[derive(Clone, Debug)]
@@ -43,39 +40,6 @@ pub struct Waiting(Mutex<Vec<Asked>>);
 struct Asked {
     sql: String,
     answer: oneshot::Sender<Result<Answer, DbErr>>,
-}
-
-impl Line {
-    /// Asks for a change of exactly so many rows. If it changes others, nothing that follows in the
-    /// same trip is carried out, and the whole must be undone: it fails, as [`is_unmet`] tells.
-    ///
-    /// # Errors
-    /// That, or the database's failure.
-    pub async fn execute_exactly(&self, rows: u64, statement: Statement) -> Result<(), DbErr> {
-        let changed = match self {
-            Self::Shared(waiting) => {
-                let expected = async { waiting.ask(expectation(rows)).await };
-                let changed = waiting.ask(literal(&statement));
-                return tokio::try_join!(biased; changed, expected).map(|_| ());
-            }
-            Self::Connection(_) | Self::Transaction(_) => self.execute_raw(statement).await?,
-        };
-        if changed.rows_affected() == rows {
-            Ok(())
-        } else {
-            Err(DbErr::Custom(UNMET.to_owned()))
-        }
-    }
-}
-
-/// Whether this says that something else than expected would have been changed.
-#[must_use]
-pub fn is_unmet(error: &DbErr) -> bool {
-    match error {
-        DbErr::Custom(text) => text == UNMET,
-        DbErr::Exec(RuntimeErr::SqlxError(error)) => bundle::is_unmet(error),
-        _ => false,
-    }
 }
 
 impl Waiting {

@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use sea_orm::DbErr;
 
+use bundle::Span;
 pub(super) use bundle::literal;
 pub use bundle::{Bundle, Done};
-pub use line::{Line, is_unmet};
+pub use line::Line;
 use own::{Answer, Own, Text, failed};
 
 use super::{Db, Transaction, broken, connection::Connection, warm::Warm};
@@ -30,7 +31,7 @@ enum Inner {
 }
 
 impl Db {
-    /// Carries out a bundle as one transaction and answers for each statement in order; nothing, and
+    /// Carries out a bundle as one transaction and answers what it read, in order; nothing, and
     /// nothing changed, when an expectation was not met.
     ///
     /// # Errors
@@ -38,7 +39,7 @@ impl Db {
     pub async fn at_once(&self, bundle: &Bundle) -> Result<Option<Vec<Done>>> {
         if let Some(warm) = warm(&self.writer) {
             let own = Own::acquire(warm).await?;
-            return whole(own, bundle.text(&["BEGIN"], &["COMMIT"])).await;
+            return whole(own, bundle, true).await;
         }
         let tx = self.begin().await?;
         Opened(Inner::Transaction(tx)).finish(bundle).await
@@ -60,22 +61,6 @@ impl Db {
         let answer = line::carry(&mut own, (None, None), ask).await?;
         own.give_back();
         Ok(answer)
-    }
-
-    /// Does what `ask` wants as one transaction. It all has to be asked at the same time: beginning
-    /// and end leave with it.
-    ///
-    /// # Errors
-    /// Those of `ask`; then everything is undone, unless the connection was lost.
-    pub async fn whole_at_once<F>(&self, ask: impl FnOnce(Line) -> F) -> Result<()>
-    where
-        F: Future<Output = Result<()>>,
-    {
-        if let Some(warm) = warm(&self.writer) {
-            return last(Own::acquire(warm).await?, Some("BEGIN"), ask).await;
-        }
-        let tx = self.begin().await?;
-        Opened(Inner::Transaction(tx)).finish_with(ask).await
     }
 
     /// Begins a transaction with what `ask` does first; what it asks at the same time leaves with
@@ -112,7 +97,11 @@ impl Opened {
     pub async fn then(self, bundle: &Bundle) -> Result<Option<(Self, Vec<Done>)>> {
         match self.0 {
             Inner::Own(own) => {
-                let sent = sent(own, bundle.text(&[], &[])).await?;
+                let span = Span {
+                    begins: false,
+                    ends: false,
+                };
+                let sent = sent(own, bundle, span).await?;
                 Ok(sent.map(|(own, done)| (Self(Inner::Own(own)), done)))
             }
             Inner::Transaction(tx) => {
@@ -155,34 +144,13 @@ impl Opened {
     /// When the database fails. If the connection was lost nobody knows whether it was carried out.
     pub async fn finish(self, bundle: &Bundle) -> Result<Option<Vec<Done>>> {
         match self.0 {
-            Inner::Own(own) => whole(own, bundle.text(&[], &["COMMIT"])).await,
+            Inner::Own(own) => whole(own, bundle, false).await,
             Inner::Transaction(tx) => {
                 let done = bundle.one_by_one(&tx).await?;
                 if done.is_some() {
                     tx.commit().await?;
                 }
                 Ok(done)
-            }
-        }
-    }
-
-    /// Does the rest and makes everything last. What `ask` wants has to be asked at the same time:
-    /// the end of the transaction leaves with it.
-    ///
-    /// # Errors
-    /// Those of `ask`; then everything is undone, unless the connection was lost.
-    pub async fn finish_with<F>(self, ask: impl FnOnce(Line) -> F) -> Result<()>
-    where
-        F: Future<Output = Result<()>>,
-    {
-        match self.0 {
-            Inner::Own(own) => last(own, None, ask).await,
-            Inner::Transaction(tx) => {
-                let tx = Arc::new(tx);
-                ask(Line::Transaction(Arc::clone(&tx))).await?;
-                let tx = Arc::into_inner(tx);
-                let tx = tx.ok_or_else(|| broken("a transaction is still in use"))?;
-                Ok(tx.commit().await?)
             }
         }
     }
@@ -195,30 +163,9 @@ impl Opened {
     }
 }
 
-/// Does what is left of a transaction.
-async fn last<F>(
-    mut own: Own,
-    before: Option<&'static str>,
-    ask: impl FnOnce(Line) -> F,
-) -> Result<()>
-where
-    F: Future<Output = Result<()>>,
-{
-    match line::carry(&mut own, (before, Some("COMMIT")), ask).await {
-        Ok(()) => {
-            own.give_back();
-            Ok(())
-        }
-        Err(error) => {
-            own.roll_back().await;
-            Err(error)
-        }
-    }
-}
-
 /// Carries out statements up to the end of their transaction.
-async fn whole(own: Own, text: Text) -> Result<Option<Vec<Done>>> {
-    let sent = sent(own, text).await?;
+async fn whole(own: Own, bundle: &Bundle, begins: bool) -> Result<Option<Vec<Done>>> {
+    let sent = sent(own, bundle, Span { begins, ends: true }).await?;
     Ok(sent.map(|(mut own, done)| {
         own.give_back();
         done
@@ -226,7 +173,8 @@ async fn whole(own: Own, text: Text) -> Result<Option<Vec<Done>>> {
 }
 
 /// Carries out statements; nothing, and everything undone, when an expectation was not met.
-async fn sent(mut own: Own, text: Text) -> Result<Option<(Own, Vec<Done>)>> {
+async fn sent(mut own: Own, bundle: &Bundle, span: Span) -> Result<Option<(Own, Vec<Done>)>> {
+    let text = own.text(bundle, span);
     match own.send(text).await {
         Ok(done) => Ok(Some((own, done))),
         Err(error) => {

@@ -6,7 +6,7 @@ use futures_util::TryStreamExt as _;
 use sea_orm::{DbErr, QueryResult, RuntimeErr};
 use sqlx::{AssertSqlSafe, Either, Executor as _, mysql::MySqlQueryResult};
 
-use super::bundle::Done;
+use super::bundle::{Bundle, Done, Span};
 use crate::db::warm::{Lent, Warm};
 
 /// Statements as one text, each with whether somebody wants its answer.
@@ -17,6 +17,11 @@ pub(super) struct Text {
 }
 
 impl Text {
+    /// One statement that gives several answers.
+    pub(super) fn new(sql: String, is_wanted: Vec<bool>) -> Self {
+        Self { sql, is_wanted }
+    }
+
     pub(super) fn add(&mut self, sql: &str, is_wanted: bool) {
         if !self.is_wanted.is_empty() {
             self.sql.push(';');
@@ -50,6 +55,15 @@ impl Own {
         })
     }
 
+    /// The text of a bundle, as this server takes it best.
+    pub(super) fn text(&self, bundle: &Bundle, span: Span) -> Text {
+        if self.warm.is_mariadb() {
+            bundle.compound(span)
+        } else {
+            bundle.text(span)
+        }
+    }
+
     /// Answers what was wanted, and the error that kept the rest from being carried out.
     pub(super) async fn ask(&mut self, text: Text) -> (Vec<Answer>, Option<sqlx::Error>) {
         let Some(Lent { connection, .. }) = &mut self.lent else {
@@ -77,10 +91,7 @@ impl Own {
     /// Answers what was wanted.
     pub(super) async fn send(&mut self, text: Text) -> Result<Vec<Done>, sqlx::Error> {
         let (answers, error) = self.ask(text).await;
-        let done = answers.into_iter().map(|(rows, end)| Done {
-            rows,
-            changed: end.rows_affected(),
-        });
+        let done = answers.into_iter().map(|(rows, _)| Done { rows });
         error.map_or_else(|| Ok(done.collect()), Err)
     }
 

@@ -12,7 +12,7 @@ use crate::{
         entry::{Entry, ObjectKind},
         trail::Trail,
     },
-    db::Line,
+    db::Bundle,
     deployment::{
         admission::{Idempotency, NewDeployment},
         entity::{
@@ -66,26 +66,21 @@ pub(super) fn models(
     (rows, keys)
 }
 
-/// Inserts them all at the same time, with the entries that say who asked.
-pub(super) async fn insert_at_once(
-    tx: Line,
-    trail: &Trail,
+/// Inserts them all behind what the bundle does, with the entries that say who asked.
+pub(super) fn insertions(
+    bundle: Bundle,
+    (backend, trail): (DbBackend, &Trail),
     (rows, keys): (&[Model], &[key::Model]),
     entries: &[Entry],
-) -> Result<()> {
-    let backend = tx.get_database_backend();
-    tokio::try_join!(
-        biased;
-        async { Ok(tx.execute_raw(insertion(backend, rows)).await?) },
-        async {
-            if !keys.is_empty() {
-                tx.execute_raw(keys_insertion(backend, keys)).await?;
-            }
-            Ok(())
-        },
-        trail.record_all(&tx, entries),
-    )?;
-    Ok(())
+) -> Result<Bundle> {
+    let bundle = bundle.write(insertion(backend, rows));
+    let bundle = if keys.is_empty() {
+        bundle
+    } else {
+        bundle.write(keys_insertion(backend, keys))
+    };
+    let entries = trail.insertions(backend, entries)?;
+    Ok(entries.into_iter().fold(bundle, Bundle::write))
 }
 
 /// What the audit trail says of rows that were accepted.

@@ -9,7 +9,7 @@ use sea_orm::{
 };
 
 use crate::{
-    db::{self, Line},
+    db,
     deployment::{
         entity::deployment::{Column, Entity},
         status::Status,
@@ -132,15 +132,12 @@ pub async fn lock(tx: &impl ConnectionTrait, count: usize) -> Result<Ids> {
 }
 
 /// Takes `count` ids after `ids.before` and holds the gate as [`lock`] does, if nobody else took any
-/// meanwhile.
-///
-/// # Errors
-/// As [`db::is_unmet`] tells if somebody did, or when the database fails.
-pub async fn pass(tx: &Line, ids: Ids, count: usize) -> Result<()> {
+/// meanwhile; otherwise it changes no row.
+#[must_use]
+pub fn passing(backend: DbBackend, ids: Ids, count: usize) -> Statement {
     let sql = "UPDATE queue_gate SET last_id = ? WHERE id = 1 AND last_id = ?";
     let values = [ids.after(count).before.into(), ids.before.into()];
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-    Ok(tx.execute_exactly(1, statement).await?)
+    Statement::from_sql_and_values(backend, sql, values)
 }
 
 /// Gives back the ids after `ids.before`, which the same transaction took and did not need.

@@ -4,13 +4,13 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    accepted::{entries, insert_at_once, models},
+    accepted::{entries, insertions, models},
     admission::Door,
     gate::{self, Ids},
 };
 use crate::{
     audit::entry::Entry,
-    db::{Db, is_duplicate, is_orphan, is_unmet},
+    db::{Bundle, Db, is_duplicate, is_orphan},
     deployment::{
         admission::{Admitted, NewDeployment},
         entity::{deployment::Model, idempotency_key as key},
@@ -50,15 +50,12 @@ pub(super) async fn admit_plain(
             .map_err(target_gone)?;
         tx
     };
+    let bundle = batch.bundle(db, door, Bundle::default())?;
     fail::point("admission.before_bundle");
-    let inserted = tx
-        .finish_with(|tx| {
-            insert_at_once(tx, &door.trail, (&batch.rows, &batch.keys), &batch.entries)
-        })
-        .await;
+    let inserted = tx.finish(&bundle).await;
     fail::point("admission.after_bundle");
     match inserted {
-        Ok(()) => {
+        Ok(_) => {
             door.mark.given(ids, ids.after(count));
             Ok(Some(batch.rows.into_iter().map(Admitted::new).collect()))
         }
@@ -88,31 +85,19 @@ async fn admit_expected(
     if !batch.told.is_empty() || !door.bound.admits(ids, count, door.limit) {
         return Ok(None);
     }
+    let passing = Bundle::default().write_exactly(1, gate::passing(db.backend(), ids, count));
+    let bundle = batch.bundle(db, door, passing)?;
     fail::point("admission.before_trip");
-    let inserted = db
-        .whole_at_once(async |tx| {
-            tokio::try_join!(
-                biased;
-                gate::pass(&tx, ids, count),
-                insert_at_once(tx.clone(), &door.trail, (&batch.rows, &batch.keys), &batch.entries),
-            )
-            .map(|_| ())
-        })
-        .await;
+    let inserted = db.at_once(&bundle).await;
     fail::point("admission.after_trip");
     match inserted {
-        Ok(()) => {
+        Ok(Some(_)) => {
             expected.met();
             Ok(Some(batch.rows))
         }
         // Somebody else went through the gate, or a key was sent before: then it takes a look.
-        Err(error)
-            if error
-                .database()
-                .is_some_and(|error| is_unmet(error) || is_duplicate(error)) =>
-        {
-            Ok(None)
-        }
+        Ok(None) => Ok(None),
+        Err(error) if error.database().is_some_and(is_duplicate) => Ok(None),
         Err(error) => Err(target_gone(error)),
     }
 }
@@ -135,6 +120,12 @@ impl Wanted {
             rows,
             keys,
         }
+    }
+
+    /// What inserts them behind `first`.
+    fn bundle(&self, db: &Db, door: &Door, first: Bundle) -> Result<Bundle> {
+        let written = (&*self.rows, &*self.keys);
+        insertions(first, (db.backend(), &door.trail), written, &self.entries)
     }
 }
 
