@@ -9,6 +9,7 @@ use slipway_core::{
     ctx::Ctx,
     db,
     deployment::{
+        brief::Brief,
         entity::deployment::Model,
         reason::{Code, Reason},
         run::{self, Ended, Next, RunEnd},
@@ -46,8 +47,14 @@ pub trait Work: Clone + Send + Sync + 'static {
         std::future::ready(())
     }
 
-    /// Runs it. Answers nothing when it is not ours any more.
-    fn run(&self, row: Model, signals: &Signals) -> impl Future<Output = Option<Ended>> + Send;
+    /// Runs it, and needs not ask for what is in `brief`. Answers nothing when it is not ours any
+    /// more.
+    fn run(
+        &self,
+        row: Model,
+        brief: Option<Brief>,
+        signals: &Signals,
+    ) -> impl Future<Output = Option<Ended>> + Send;
 
     /// Removes what a run that is over has left behind.
     fn clean_up(&self, row: &Model) -> impl Future<Output = ()> + Send;
@@ -72,6 +79,8 @@ pub struct Runner<W = Workshop> {
 /// A deployment that this worker has claimed.
 pub(crate) struct Job {
     pub(crate) row: Model,
+    /// What its run needs to know, if its claim has seen that.
+    pub(crate) brief: Option<Brief>,
     pub(crate) entry: Entry,
     pub(crate) token: LeaseToken,
     pub(crate) lease: Lease,
@@ -199,10 +208,11 @@ impl<W: Work> Runner<W> {
         self.work.spawn(self.runs.track_future(run));
     }
 
-    async fn carry_out(self, job: Job, permit: OwnedSemaphorePermit) {
+    async fn carry_out(self, mut job: Job, permit: OwnedSemaphorePermit) {
         let ctx = self.ctx();
         ctx.bus.publish(Event::Changed(job.row.id)).await;
-        let run = self.work.run(job.row.clone(), &job.lease.signals);
+        let (row, brief) = (job.row.clone(), job.brief.take());
+        let run = self.work.run(row, brief, &job.lease.signals);
         let ended = match AssertUnwindSafe(run).catch_unwind().await {
             Ok(ended) => ended,
             Err(_panic) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use slipway_core::{
     db,
-    deployment::store::claim::{Claim, Claimant, claim_all, held_by},
+    deployment::store::claim::{Claim, Claimant, Taken, Wanted, claim_all, held_by},
     error::{Error, Result},
     fail,
     ports::{Authority, Claimed, Entry, LeaseToken, QueueError},
@@ -95,17 +95,21 @@ impl<W: Work> Runner<W> {
                     lease: queue.lease(),
                     max_running: queue.max_running,
                 };
-                (entry.id, by)
+                Wanted {
+                    id: entry.id,
+                    target: entry.target,
+                    by,
+                }
             })
             .collect();
         let sent = Instant::now();
-        let verdicts = match claim_all(&ctx.db, &wanted, db::now()).await {
-            Ok(verdicts) => verdicts,
+        let taken = match claim_all(&ctx.db, &wanted, db::now()).await {
+            Ok(taken) => taken,
             // The answer may have been lost on the way: the tokens tell whose they are.
             Err(error) => self.already_ours(leased, error).await?,
         };
         let mut jobs = Vec::with_capacity(leased.len());
-        for ((entry, token), verdict) in leased.iter().zip(verdicts) {
+        for ((entry, token), (verdict, brief)) in leased.iter().zip(taken) {
             if let Claim::Won(row) = verdict {
                 ctx.process.counters.started(&row);
                 let lease = self.keeper.keep(row.id, token.clone(), sent);
@@ -116,6 +120,7 @@ impl<W: Work> Runner<W> {
                 fail::point("claim.after_keep");
                 jobs.push(Job {
                     row: *row,
+                    brief,
                     entry: *entry,
                     token: token.clone(),
                     lease,
@@ -133,19 +138,16 @@ impl<W: Work> Runner<W> {
         &self,
         leased: &[(Entry, LeaseToken)],
         error: Error,
-    ) -> Result<Vec<Claim>> {
-        let mut verdicts = Vec::with_capacity(leased.len());
+    ) -> Result<Vec<Taken>> {
+        let mut taken = Vec::with_capacity(leased.len());
         let mut is_any_ours = false;
         for (entry, token) in leased {
             let row = held_by(self.ctx().db.writer(), entry.id, token).await?;
             is_any_ours |= row.is_some();
-            verdicts.push(row.map_or(Claim::Raced, |row| Claim::Won(Box::new(row))));
+            let claim = row.map_or(Claim::Raced, |row| Claim::Won(Box::new(row)));
+            taken.push((claim, None));
         }
-        if is_any_ours {
-            Ok(verdicts)
-        } else {
-            Err(error)
-        }
+        if is_any_ours { Ok(taken) } else { Err(error) }
     }
 
     /// Tells the index why an entry that it gave out does not run now.

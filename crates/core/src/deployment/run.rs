@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use chrono::{DateTime, Utc};
 
 use super::{
-    brief::Errand,
+    brief::{Brief, Errand},
     entity::deployment::Model,
     reason::{Code, Reason},
     status::{Status, Transition},
@@ -49,17 +49,26 @@ pub struct Assignment {
     pub last_line: i64,
 }
 
-/// Reads what a run needs and decrypts the secrets that its steps name.
+/// Reads what a run needs, unless that came with its claim, and decrypts the secrets that its steps
+/// name.
 ///
 /// # Errors
 /// The reason for which the deployment cannot run; the outer error when the database fails.
-pub async fn prepare(ctx: &Ctx, row: Model) -> Result<std::result::Result<Assignment, Reason>> {
+pub async fn prepare(
+    ctx: &Ctx,
+    row: Model,
+    known: Option<Brief>,
+) -> Result<std::result::Result<Assignment, Reason>> {
     let errand = Errand {
         deployment: row.id,
         project: row.project_id,
         target: row.target_id,
     };
-    let Some(brief) = ctx.batches.briefs.ask(errand).await? else {
+    let brief = match known {
+        Some(brief) => Some(brief),
+        None => ctx.batches.briefs.ask(errand).await?,
+    };
+    let Some(brief) = brief else {
         let text = "Its project or target was deleted.";
         return Ok(Err(Reason::new(Code::ConfigurationInvalid, text)));
     };

@@ -9,14 +9,15 @@ use slipway_core::{
         status::Status,
         step::{Phase, StepStatus},
         store::{
-            claim::{Claim, Claimant, claim_all},
+            claim::{Claim, Claimant, Taken, Wanted, claim_all},
             ending::{Ending, Last, succeed_all},
             log::{Chunk, append_all, last_lines, read_after},
+            read,
             snapshot::{Snapshot, set_snapshots},
             step::{Plan, PlannedStep, RunKey, StepEnd, begin, end, plan},
         },
     },
-    id::DeploymentId,
+    id::{DeploymentId, TargetId},
     ports::LeaseToken,
     target,
     variable::service::{VariableInput, put},
@@ -28,6 +29,8 @@ on_both! {
     claims_made_together_are_judged_one_by_one,
     a_claim_that_changed_meanwhile_spoils_no_other,
     two_of_one_target_are_never_claimed_together,
+    an_entry_with_another_target_is_judged_by_its_own,
+    what_a_claim_has_seen_is_what_its_run_needs_to_know,
     claims_made_together_stop_at_the_limit,
     runs_that_end_together_free_their_targets,
     a_replaced_run_spoils_no_other_end,
@@ -48,18 +51,30 @@ async fn many(rig: &Rig, site: &Site, count: usize) -> Vec<DeploymentId> {
 }
 
 async fn take(rig: &Rig, ids: &[DeploymentId], max_running: u32) -> Vec<Claim> {
-    let tokens: Vec<LeaseToken> = ids.iter().map(|_| token()).collect();
-    let wanted: Vec<_> = ids
+    let mut targets = Vec::new();
+    for id in ids {
+        let row = read::find(rig.ctx.db.reader(), *id).await.unwrap();
+        targets.push(row.map_or(TargetId(0), |row| row.target_id));
+    }
+    let wanted: Vec<_> = ids.iter().copied().zip(targets).collect();
+    let taken = take_from(rig, &wanted, max_running).await;
+    taken.into_iter().map(|(claim, _)| claim).collect()
+}
+
+async fn take_from(rig: &Rig, wanted: &[(DeploymentId, TargetId)], max_running: u32) -> Vec<Taken> {
+    let tokens: Vec<LeaseToken> = wanted.iter().map(|_| token()).collect();
+    let wanted: Vec<_> = wanted
         .iter()
         .zip(&tokens)
-        .map(|(id, token)| {
-            let by = Claimant {
+        .map(|((id, target), token)| Wanted {
+            id: *id,
+            target: *target,
+            by: Claimant {
                 owner: "tests",
                 token,
                 lease: LEASE,
                 max_running,
-            };
-            (*id, by)
+            },
         })
         .collect();
     claim_all(&rig.ctx.db, &wanted, db::now()).await.unwrap()
@@ -128,6 +143,58 @@ async fn two_of_one_target_are_never_claimed_together(rig: Rig) {
     assert!(!matches!(claims[1], Claim::Won(_)), "{:?}", claims[1]);
     assert!(!matches!(claims[2], Claim::Won(_)), "{:?}", claims[2]);
     assert_eq!(rig.row(second).await.status, Status::Queued);
+}
+
+/// An index may remember a target that is not the deployment's.
+async fn an_entry_with_another_target_is_judged_by_its_own(rig: Rig) {
+    let site = rig.site("web").await;
+    let ids = many(&rig, &site, 3).await;
+    let held = rig.row(ids[0]).await.target_id;
+    let nowhere = TargetId(held.0 + 1000);
+    let wanted = [(ids[1], held), (ids[2], nowhere), (ids[0], held)];
+    for (claim, _) in take_from(&rig, &wanted, 1000).await {
+        assert!(matches!(claim, Claim::Won(_)), "{claim:?}");
+    }
+}
+
+async fn what_a_claim_has_seen_is_what_its_run_needs_to_know(rig: Rig) {
+    let web = rig.site("web").await;
+    let other = rig.site("other").await;
+    let ids = many(&rig, &web, 3).await;
+    let given = rig.deploy(&other).await;
+    let values = [("web", Some("t1")), ("other", None)];
+    for (site, (slug, target)) in [&web, &other].into_iter().zip(values) {
+        let input = VariableInput {
+            name: "WHO".parse().unwrap(),
+            value: "somebody".to_owned(),
+            target: target.map(str::to_owned),
+        };
+        put(&rig.ctx, &site.owner, slug, input, db::now())
+            .await
+            .unwrap();
+    }
+    let before = rig.claim(ids[2]).await;
+    rig.finish(&before, RunEnd::HandedBack).await;
+    let mut wanted = Vec::new();
+    for id in [ids[0], ids[1], ids[2], given] {
+        wanted.push((id, rig.row(id).await.target_id));
+    }
+    let taken = take_from(&rig, &wanted, 1000).await;
+    let is_known: Vec<bool> = taken.iter().map(|(_, brief)| brief.is_some()).collect();
+    // One that is given values, or ran before, asks.
+    assert_eq!(is_known, [true, false, false, false]);
+    for (claim, brief) in taken {
+        let Claim::Won(row) = claim else {
+            panic!("{claim:?}");
+        };
+        let known = prepare(&rig.ctx, (*row).clone(), brief).await;
+        let asked = prepare(&rig.ctx, (*row).clone(), None).await;
+        let (mut known, asked) = (known.unwrap().unwrap(), asked.unwrap().unwrap());
+        // The claim that saw it went on to hold it.
+        known.target.epoch = asked.target.epoch;
+        known.target.holder_id = asked.target.holder_id;
+        assert_eq!(format!("{known:?}"), format!("{asked:?}"));
+    }
 }
 
 async fn claims_made_together_stop_at_the_limit(rig: Rig) {
@@ -305,7 +372,7 @@ async fn runs_that_begin_together_learn_their_own(rig: Rig) {
         .into_iter()
         .map(|row| {
             let ctx = rig.ctx.clone();
-            tokio::spawn(async move { prepare(&ctx, row).await })
+            tokio::spawn(async move { prepare(&ctx, row, None).await })
         })
         .collect();
     let mut seen = Vec::new();

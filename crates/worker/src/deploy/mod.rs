@@ -15,6 +15,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use slipway_core::{
     ctx::Ctx,
     deployment::{
+        brief::Brief,
         entity::deployment::Model,
         reason::{Code, Reason},
         run::{Assignment, Ended, RunEnd, prepare},
@@ -74,8 +75,8 @@ impl Work for Workshop {
         self.guard.ready().await;
     }
 
-    async fn run(&self, row: Model, signals: &Signals) -> Option<Ended> {
-        run(self, row, signals).await
+    async fn run(&self, row: Model, brief: Option<Brief>, signals: &Signals) -> Option<Ended> {
+        run(self, (row, brief), signals).await
     }
 
     async fn clean_up(&self, row: &Model) {
@@ -122,13 +123,17 @@ impl From<slipway_core::error::Error> for Stop {
 }
 
 /// Runs a deployment that was claimed. Answers nothing when it is not ours any more.
-pub async fn run(shop: &Workshop, row: Model, signals: &Signals) -> Option<Ended> {
+pub async fn run(
+    shop: &Workshop,
+    (row, brief): (Model, Option<Brief>),
+    signals: &Signals,
+) -> Option<Ended> {
     let defaults = RetryPolicy::new(&shop.ctx.settings.queue, None, None);
     let halt = halt(shop, signals);
     let _over = halt.clone().drop_guard();
     let (id, fence) = (row.id, row.fence);
     fail::point("run.before_prepare");
-    let assignment = match prepare(&shop.ctx, row).await {
+    let assignment = match prepare(&shop.ctx, row, brief).await {
         Ok(Ok(assignment)) => assignment,
         Ok(Err(reason)) => {
             log::say_why(&shop.ctx, (id, fence), &reason).await;

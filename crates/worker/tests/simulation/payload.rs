@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use slipway_core::{
     ctx::Ctx,
     deployment::{
+        brief::Brief,
         entity::deployment::Model,
         reason::{Code, Reason},
         run::{Ended, RunEnd},
@@ -64,7 +65,7 @@ impl Work for Payload {
         &self.hand_back
     }
 
-    async fn run(&self, row: Model, signals: &Signals) -> Option<Ended> {
+    async fn run(&self, row: Model, _known: Option<Brief>, signals: &Signals) -> Option<Ended> {
         let world = &self.world;
         world.perhaps_struck(&self.process);
         self.process.pass().await;

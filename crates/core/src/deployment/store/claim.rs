@@ -4,20 +4,21 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, FromQueryResult,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    ColumnTrait as _, ConnectionTrait, EntityTrait as _, ExprTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _,
     sea_query::{Expr, Query},
 };
 
-use super::take::{Candidate, take_all};
+use super::take::take_all;
 use crate::{
-    db::{Db, after_us, now_us, padded},
+    db::{Db, after_us, now_us},
     deployment::{
+        brief::Brief,
         entity::deployment::{Column, Entity, Model},
         status::Status,
     },
     error::Result,
-    id::DeploymentId,
+    id::{DeploymentId, TargetId},
     ports::{Entry, LeaseToken},
 };
 
@@ -75,69 +76,48 @@ pub async fn claim(
     by: &Claimant<'_>,
     now: DateTime<Utc>,
 ) -> Result<Claim> {
-    let claims = claim_all(db, &[(id, by.clone())], now).await?;
-    Ok(claims.into_iter().next().unwrap_or(Claim::Raced))
+    let target: Option<TargetId> = Entity::find_by_id(id)
+        .select_only()
+        .column(Column::TargetId)
+        .into_tuple()
+        .one(db.reader())
+        .await?;
+    let Some(target) = target else {
+        return Ok(Claim::Ended);
+    };
+    let by = by.clone();
+    let taken = claim_all(db, &[Wanted { id, target, by }], now).await?;
+    let claim = taken.into_iter().next().map(|(claim, _)| claim);
+    Ok(claim.unwrap_or(Claim::Raced))
 }
+
+/// A deployment that the index gave out, and who wants it.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    /// The deployment.
+    pub id: DeploymentId,
+    /// Its target, as far as the index knows.
+    pub target: TargetId,
+    /// Who wants it.
+    pub by: Claimant<'a>,
+}
+
+/// What became of a claim, and what its run needs to know if that was seen on the way.
+pub type Taken = (Claim, Option<Brief>);
 
 /// The same for many deployments and one worker, in order.
 ///
 /// # Errors
 /// When the database fails. The outcomes are unknown then; [`held_by`] tells.
-pub async fn claim_all(
-    db: &Db,
-    wanted: &[(DeploymentId, Claimant<'_>)],
-    now: DateTime<Utc>,
-) -> Result<Vec<Claim>> {
-    let ids = wanted.iter().map(|(id, _)| *id);
-    let rows: Vec<(Model, Clock)> = Entity::find()
-        .expr_as(now_us(db.backend()), "now_us")
-        .filter(Column::Id.is_in(padded(ids.collect())))
-        .into_model::<Timed>()
-        .all(db.reader())
-        .await?
-        .into_iter()
-        .map(|timed| (timed.row, timed.clock))
-        .collect();
-    let mut verdicts = Vec::with_capacity(wanted.len());
-    let mut candidates = Vec::new();
-    for (id, by) in wanted {
-        let found = rows.iter().find(|(row, _)| row.id == *id);
-        let verdict = match found {
-            None => Some(Claim::Ended),
-            Some((row, clock)) => standing(row, clock.now_us),
-        };
-        if let (None, Some((row, _))) = (&verdict, found) {
-            candidates.push(Candidate { row, by });
-        }
-        verdicts.push(verdict);
+pub async fn claim_all(db: &Db, wanted: &[Wanted<'_>], now: DateTime<Utc>) -> Result<Vec<Taken>> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
     }
-    let mut taken = if candidates.is_empty() {
-        Vec::new().into_iter()
-    } else {
-        take_all(db, &candidates, now).await?.into_iter()
-    };
-    let claims = verdicts
-        .into_iter()
-        .map(|verdict| verdict.or_else(|| taken.next()));
-    Ok(claims.map(|claim| claim.unwrap_or(Claim::Raced)).collect())
-}
-
-/// A row, and the database's clock as it was read.
-#[derive(Debug, FromQueryResult)]
-struct Timed {
-    #[sea_orm(nested)]
-    row: Model,
-    #[sea_orm(nested)]
-    clock: Clock,
-}
-
-#[derive(Debug, FromQueryResult)]
-struct Clock {
-    now_us: i64,
+    take_all(db, wanted, now).await
 }
 
 /// Why a deployment cannot be claimed whatever its target does, if it cannot.
-fn standing(row: &Model, now_us: i64) -> Option<Claim> {
+pub(super) fn standing(row: &Model, now_us: i64) -> Option<Claim> {
     match row.status {
         Status::Queued => {
             let wait = u64::try_from(row.not_before - now_us).ok();

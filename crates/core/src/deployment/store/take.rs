@@ -1,18 +1,19 @@
 //! The transaction of a claim: a target's slot, a place in its line, and the row itself, for many
 //! deployments of different targets at once.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, ExprTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _, Statement,
-    sea_query::{CaseStatement, Expr, Order, Query, SelectStatement, SimpleExpr},
+    ColumnTrait as _, DbBackend, EntityTrait as _, ExprTrait as _, QueryFilter as _,
+    QuerySelect as _, QueryTrait as _, Statement,
+    sea_query::{CaseStatement, Expr, SimpleExpr},
 };
 
-use super::claim::{Claim, Claimant};
+use super::{
+    claim::{Claim, Claimant, Taken, Wanted, claim, standing},
+    look::{Seen, Slot, count, look},
+};
 use crate::{
-    db::{self, Bundle, Db, Done, Line, now_us, padded},
+    db::{self, Bundle, Db, Done, now_us, padded},
     deployment::{
         entity::deployment::{Column, Entity, Model},
         status::{Status, Transition, next},
@@ -24,29 +25,11 @@ use crate::{
     lock,
     notify::outbox::{self, deployment::Happening},
     ports::Entry,
-    project::entity as project,
     target::entity as target,
 };
 
 /// Claims that may be under way at once in all processes together.
 const AT_ONCE: u64 = 512;
-
-/// A queued deployment whose time has come, as it was read before, and who wants it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Candidate<'a> {
-    pub(super) row: &'a Model,
-    pub(super) by: &'a Claimant<'a>,
-}
-
-/// What is known of a target while its row is held.
-struct Slot {
-    epoch: i64,
-    holder: Option<DeploymentId>,
-    queued: Option<DeploymentId>,
-    running: Option<DeploymentId>,
-    /// A bit for each event of the project that anybody is told of.
-    told: i64,
-}
 
 /// Claims what may run; in order.
 ///
@@ -54,19 +37,19 @@ struct Slot {
 /// When the database fails. The outcome is unknown then.
 pub(super) async fn take_all(
     db: &Db,
-    candidates: &[Candidate<'_>],
+    wanted: &[Wanted<'_>],
     now: DateTime<Utc>,
-) -> Result<Vec<Claim>> {
-    if let Some(claims) = db::retried(|| take(db, candidates, now)).await? {
-        return Ok(claims);
+) -> Result<Vec<Taken>> {
+    if let Some(taken) = db::retried(|| take(db, wanted, now)).await? {
+        return Ok(taken);
     }
-    let mut claims = Vec::with_capacity(candidates.len());
-    for candidate in candidates {
-        let alone = std::slice::from_ref(candidate);
-        let claim = db::retried(|| take(db, alone, now)).await?;
-        claims.extend(claim.unwrap_or_else(|| vec![Claim::Raced]));
+    let mut all = Vec::with_capacity(wanted.len());
+    for one in wanted {
+        let alone = std::slice::from_ref(one);
+        let taken = db::retried(|| take(db, alone, now)).await?;
+        all.extend(taken.unwrap_or_else(|| vec![(Claim::Raced, None)]));
     }
-    Ok(claims)
+    Ok(all)
 }
 
 /// A deployment that starts.
@@ -79,28 +62,12 @@ struct Start<'a> {
     told: i64,
 }
 
-/// What was seen while the rows of the targets were held.
-struct Seen {
-    slots: HashMap<TargetId, Slot>,
-    locks: lock::store::Left,
-    /// How many run everywhere.
-    running: u64,
-    /// How many more may.
-    room: u64,
-    /// The database's clock.
-    now_us: i64,
-}
-
 /// Nothing, and nothing written, when one of them changed between looking and writing.
-async fn take(
-    db: &Db,
-    candidates: &[Candidate<'_>],
-    now: DateTime<Utc>,
-) -> Result<Option<Vec<Claim>>> {
-    let targets = candidates.iter().map(|candidate| candidate.row.target_id);
-    let targets: Vec<TargetId> = padded(targets.collect());
-    let (mut tx, mut seen) = db.begin_at_once(|tx| look(tx, targets)).await?;
-    let limit = candidates.first().map_or(0, |it| it.by.max_running);
+async fn take(db: &Db, wanted: &[Wanted<'_>], now: DateTime<Utc>) -> Result<Option<Vec<Taken>>> {
+    let targets: Vec<TargetId> = padded(wanted.iter().map(|it| it.target).collect());
+    let ids: Vec<DeploymentId> = padded(wanted.iter().map(|it| it.id).collect());
+    let (mut tx, mut seen) = db.begin_at_once(|tx| look(tx, targets, ids)).await?;
+    let limit = wanted.first().map_or(0, |it| it.by.max_running);
     if seen.running + AT_ONCE >= u64::from(limit) {
         let Some((again, exactly)) = tx.then(&counted(db.backend())).await? else {
             return Err(db::broken("the second row of queue_gate is missing"));
@@ -109,7 +76,7 @@ async fn take(
         seen.running = running(&exactly)?;
         seen.room = u64::from(limit).saturating_sub(seen.running);
     }
-    let (refused, starting) = judge(candidates, &seen);
+    let (refused, starting) = judge(wanted, &seen);
     if starting.is_empty() {
         tx.roll_back().await;
     } else {
@@ -125,16 +92,23 @@ async fn take(
             return Ok(None);
         }
     }
-    let mut started = starting.iter().map(|it| Claim::Won(it.row_after(now)));
-    let mut claims = Vec::with_capacity(candidates.len());
-    for (candidate, refusal) in candidates.iter().zip(refused) {
-        claims.push(match refusal {
-            None => started.next().unwrap_or(Claim::Raced),
+    let mut started = starting
+        .iter()
+        .map(|it| (Claim::Won(it.row_after(now)), seen.brief(it.row)));
+    let mut taken = Vec::with_capacity(wanted.len());
+    for (one, refusal) in wanted.iter().zip(refused) {
+        let claim = match refusal {
+            None => {
+                taken.push(started.next().unwrap_or((Claim::Raced, None)));
+                continue;
+            }
             Some(Refusal::Claim(claim)) => claim,
-            Some(Refusal::Behind(older)) => behind(db, older, candidate.row.target_id).await?,
-        });
+            Some(Refusal::Behind(older)) => behind(db, older, one.target).await?,
+            Some(Refusal::Elsewhere) => Box::pin(claim(db, one.id, &one.by, now)).await?,
+        };
+        taken.push((claim, None));
     }
-    Ok(Some(claims))
+    Ok(Some(taken))
 }
 
 /// Why a deployment may not start.
@@ -142,20 +116,34 @@ enum Refusal {
     Claim(Claim),
     /// An older one of its target goes first.
     Behind(DeploymentId),
+    /// It is not of the target that was held for it.
+    Elsewhere,
 }
 
 /// Why each may not start, if it may not, and those that may, in the same order.
-fn judge<'a>(candidates: &[Candidate<'a>], seen: &Seen) -> (Vec<Option<Refusal>>, Vec<Start<'a>>) {
-    let mut refused = Vec::with_capacity(candidates.len());
+fn judge<'a>(wanted: &'a [Wanted<'a>], seen: &'a Seen) -> (Vec<Option<Refusal>>, Vec<Start<'a>>) {
+    let mut refused = Vec::with_capacity(wanted.len());
     let mut starting: Vec<Start<'a>> = Vec::new();
-    for Candidate { row, by } in candidates {
-        let slot = seen.slots.get(&row.target_id);
+    for Wanted { id, target, by } in wanted {
+        let row = seen.rows.iter().find(|row| row.id == *id);
+        let Some(row) = row else {
+            refused.push(Some(Refusal::Claim(Claim::Ended)));
+            continue;
+        };
+        if row.target_id != *target {
+            refused.push(Some(Refusal::Elsewhere));
+            continue;
+        }
+        let slot = seen.slots.get(target);
         // The index gives one of a target at a time; two here are left of a fault.
-        let is_second = starting.iter().any(|it| it.row.target_id == row.target_id);
+        let is_second = starting.iter().any(|it| it.row.target_id == *target);
+        let standing = || standing(row, seen.now_us).map(Refusal::Claim);
         let refusal = match slot {
             None => Some(Refusal::Claim(Claim::Ended)),
-            Some(_) if is_second => Some(Refusal::Claim(Claim::Raced)),
-            Some(slot) => refusal(slot, row),
+            Some(slot) => standing().or_else(|| {
+                let raced = is_second.then_some(Refusal::Claim(Claim::Raced));
+                raced.or_else(|| refusal(slot, row))
+            }),
         };
         let locked = || lock::store::longest(&seen.locks, row.project_id, row.target_id);
         let refusal = refusal.or_else(|| locked().map(Claim::Locked).map(Refusal::Claim));
@@ -165,73 +153,14 @@ fn judge<'a>(candidates: &[Candidate<'a>], seen: &Seen) -> (Vec<Option<Refusal>>
             starting.push(Start {
                 row,
                 by,
-                fence: slot.epoch + 1,
+                fence: slot.target.epoch + 1,
                 lease_until: seen.now_us + db::micros(by.lease),
-                told: slot.told,
+                told: seen.project(row).map_or(0, |project| project.told),
             });
         }
         refused.push(refusal);
     }
     (refused, starting)
-}
-
-/// Holds the rows of the targets until the transaction ends, and only then looks at their lines and
-/// at the locks: so nothing that is seen here can have begun or been locked meanwhile.
-async fn look(tx: Line, targets: Vec<TargetId>) -> Result<Seen> {
-    let held = target::Entity::find()
-        .select_only()
-        .columns([
-            target::Column::Id,
-            target::Column::Epoch,
-            target::Column::HolderId,
-        ])
-        .filter(target::Column::Id.is_in(targets.iter().copied()))
-        .order_by_asc(target::Column::Id)
-        .lock_exclusive()
-        .into_tuple::<(TargetId, i64, Option<DeploymentId>)>();
-    type Lined = (
-        TargetId,
-        Option<DeploymentId>,
-        Option<DeploymentId>,
-        i64,
-        i64,
-        i64,
-    );
-    let lines = target::Entity::find()
-        .select_only()
-        .column(target::Column::Id)
-        .expr_as(nested(first(Status::Queued)), "queued")
-        .expr_as(nested(first(Status::Running)), "running")
-        .expr_as(nested(count(Status::Running)), "everywhere")
-        .expr_as(now_us(tx.get_database_backend()), "now_us")
-        .expr_as(nested(told_of()), "told")
-        .filter(target::Column::Id.is_in(targets))
-        .into_tuple::<Lined>();
-    let (held, lines, locks) = tokio::try_join!(
-        biased;
-        async { Ok(held.all(&tx).await?) },
-        async { Ok(lines.all(&tx).await?) },
-        lock::store::left(&tx),
-    )?;
-    let (running, now_us) = lines.first().map_or((0, 0), |line| (line.3, line.4));
-    let slots = held.into_iter().filter_map(|(id, epoch, holder)| {
-        let (_, queued, running, .., told) = lines.iter().find(|(line, ..)| *line == id)?;
-        let slot = Slot {
-            epoch,
-            holder,
-            queued: *queued,
-            running: *running,
-            told: *told,
-        };
-        Some((id, slot))
-    });
-    Ok(Seen {
-        slots: slots.collect(),
-        locks,
-        running: u64::try_from(running).unwrap_or_default(),
-        room: u64::MAX,
-        now_us,
-    })
 }
 
 /// Counts what runs everywhere. The index counts too, but it may have lost its data a moment ago;
@@ -250,32 +179,6 @@ fn running(counted: &[Done]) -> Result<u64> {
     Ok(u64::try_from(running).unwrap_or_default())
 }
 
-/// The first of the target's line in a state; an index answers it however long the line is.
-fn first(status: Status) -> SelectStatement {
-    Query::select()
-        .column((Entity, Column::Id))
-        .from(Entity)
-        .and_where(
-            Expr::col((Entity, Column::TargetId)).equals((target::Entity, target::Column::Id)),
-        )
-        .and_where(Expr::col((Entity, Column::Status)).eq(status))
-        .order_by((Entity, Column::Id), Order::Asc)
-        .limit(1)
-        .to_owned()
-}
-
-/// Which events of the target's project anybody is told of.
-fn told_of() -> SelectStatement {
-    Query::select()
-        .column((project::Entity, project::Column::Told))
-        .from(project::Entity)
-        .and_where(
-            Expr::col((project::Entity, project::Column::Id))
-                .equals((target::Entity, target::Column::ProjectId)),
-        )
-        .to_owned()
-}
-
 /// What of these anybody may be told of.
 fn told(starting: &[Start<'_>], now: DateTime<Utc>) -> Vec<Happening> {
     let heard = starting.iter().filter_map(|it| {
@@ -288,18 +191,6 @@ fn told(starting: &[Start<'_>], now: DateTime<Utc>) -> Vec<Happening> {
     heard.collect()
 }
 
-fn count(status: Status) -> SelectStatement {
-    Query::select()
-        .expr(Expr::col((Entity, Column::Id)).count())
-        .from(Entity)
-        .and_where(Expr::col((Entity, Column::Status)).eq(status))
-        .to_owned()
-}
-
-fn nested(query: SelectStatement) -> SimpleExpr {
-    SimpleExpr::SubQuery(None, Box::new(query.into()))
-}
-
 /// Why this deployment may not run next on its target, if it may not.
 fn refusal(slot: &Slot, row: &Model) -> Option<Refusal> {
     let ahead = [slot.queued, slot.running];
@@ -308,7 +199,8 @@ fn refusal(slot: &Slot, row: &Model) -> Option<Refusal> {
     }
     // A newer holder that waits for its next attempt steps back: an older one may have been
     // approved meanwhile.
-    let is_taken = slot.running.is_some() || slot.holder.is_some_and(|holder| holder < row.id);
+    let is_taken =
+        slot.running.is_some() || slot.target.holder_id.is_some_and(|holder| holder < row.id);
     is_taken.then_some(Refusal::Claim(Claim::Raced))
 }
 
