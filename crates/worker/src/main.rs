@@ -55,7 +55,12 @@ async fn worker() -> anyhow::Result<()> {
     let (stop, now) = start::signals()?;
     tracing::info!("ready for deployments");
     let duties = Duties::start(&ctx, ProcessKind::Worker).await?;
-    let served = slipway_worker::start::serve(&ctx, guard::Program::own(), stop, now).await;
+    // In a task, which the threads that hear of sockets carry on themselves: waking another one for
+    // each answer costs more than most answers do.
+    let serving = tokio::spawn(async move {
+        slipway_worker::start::serve(&ctx, guard::Program::own(), stop, now).await
+    });
+    let served = serving.await.context("the worker panicked")?;
     duties.end().await;
     served
 }

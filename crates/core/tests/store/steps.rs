@@ -7,9 +7,10 @@ use slipway_core::{
         line::Source,
         reason::{Code, Reason},
         run::{Ended, Next, RunEnd},
+        status::Transition,
         step::{Phase, StepStatus},
         store::{
-            ending::{Ending, Last, succeed_all},
+            ending::{Ending, Last, leave_one, succeed_all},
             log::{Chunk, read_after},
             step::{self as store, Plan, PlannedStep, RunKey, StepEnd, begin, end, list_many},
         },
@@ -31,6 +32,7 @@ on_both! {
     a_run_that_begins_at_once_says_so_in_its_plan,
     the_last_step_and_the_last_lines_are_written_with_the_end,
     runs_that_end_together_keep_what_each_of_them_said_last,
+    what_was_left_out_is_written_with_the_end_of_the_current_run,
     a_run_that_was_replaced_says_nothing_at_its_end,
 }
 
@@ -259,6 +261,7 @@ async fn nearly_done(rig: &Rig, row: &Model) -> Last {
         signal: None,
     };
     Last {
+        plan: None,
         step: Some((steps[0].id, end, db::now())),
         output: Some(said(row, 1, &format!("bye from {}", row.id))),
     }
@@ -316,6 +319,47 @@ async fn runs_that_end_together_keep_what_each_of_them_said_last(rig: Rig) {
         assert_eq!(statuses(&rig, row).await, expected);
         let bye = format!("bye from {}", row.id);
         assert_eq!(log_of(&rig, row.id).await, [bye]);
+    }
+}
+
+async fn what_was_left_out_is_written_with_the_end_of_the_current_run(rig: Rig) {
+    for (number, together) in [(0, true), (1, false)] {
+        let site = rig.site(&format!("web-{number}")).await;
+        let id = rig.deploy(&site).await;
+        let old = rig.claim(id).await;
+        rig.finish(&old, RunEnd::HandedBack).await;
+        let new = rig.claim(id).await;
+        for (row, is_current) in [(&old, false), (&new, true)] {
+            let last = Last {
+                plan: Some(Plan {
+                    run: key(row),
+                    pipeline: format!("{{\"of\":{}}}", row.fence),
+                    steps: planned(2),
+                    greeting: None,
+                }),
+                step: None,
+                output: Some(said(row, 1, "nothing to do")),
+            };
+            let now = db::now();
+            let written = if together {
+                let row = row.clone();
+                let written = succeed_all(&rig.ctx.db, vec![Ending { row, last, now }]).await;
+                written.into_iter().next().unwrap().unwrap()
+            } else {
+                let end = &Transition::Succeed;
+                let left = leave_one(&rig.ctx.db, (row, &last), end, now).await;
+                left.unwrap().is_some()
+            };
+            assert_eq!(written, is_current);
+        }
+        let found = rig.steps(id).await;
+        let seen: Vec<_> = found.iter().map(|step| (step.fence, step.status)).collect();
+        let skipped = (new.fence, StepStatus::Skipped);
+        assert_eq!(seen, [skipped, skipped]);
+        assert!(found.iter().all(|step| step.finished_at.is_some()));
+        let pipeline = format!("{{\"of\":{}}}", new.fence);
+        assert_eq!(rig.row(id).await.pipeline, Some(pipeline));
+        assert_eq!(log_of(&rig, id).await, ["nothing to do"]);
     }
 }
 

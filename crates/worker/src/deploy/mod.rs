@@ -212,6 +212,9 @@ async fn carry_out(
         Err(stop) => return (Err(stop), Last::default()),
     };
     journal.note(&greeting(shop, assignment)).await;
+    if steps::is_idle(assignment) {
+        return leave_out(assignment, &journal).await;
+    }
     let scope = Scope {
         cancel: halt.clone(),
         run: signals.run.clone(),
@@ -232,8 +235,27 @@ async fn carry_out(
         Ok(()) | Err(Stop::Halted) => {}
     }
     match journal.close().await {
-        Ok(output) => (outcome, Last { step, output }),
+        Ok(output) => {
+            let plan = None;
+            (outcome, Last { plan, step, output })
+        }
         Err(stop) => (outcome.and(Err(stop)), Last::default()),
+    }
+}
+
+/// Leaves out every step. Nothing has to be done, so what there was to do is written with the end.
+async fn leave_out(assignment: &Assignment, journal: &Journal) -> (Result<(), Stop>, Last) {
+    for step in &assignment.pipeline.after {
+        journal.note(&steps::left_out(step)).await;
+    }
+    let written = async { Ok((plan::of(assignment)?, journal.close().await?)) };
+    match written.await {
+        Ok((plan, output)) => {
+            let plan = Some(plan);
+            let step = None;
+            (Ok(()), Last { plan, step, output })
+        }
+        Err(stop) => (Err(stop), Last::default()),
     }
 }
 

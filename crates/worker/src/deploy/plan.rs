@@ -34,26 +34,15 @@ pub(super) async fn write_down(
     journal: &Journal,
 ) -> Result<Written, Stop> {
     let row = &assignment.row;
-    let run = RunKey {
-        deployment: row.id,
-        fence: row.fence,
-        attempt: row.attempt,
-    };
-    let pipeline = serde_json::to_string(&assignment.pipeline).map_err(Error::from)?;
-    let mut steps = planned(assignment);
+    let mut plan = of(assignment)?;
     // Only a first run is sure to begin there: a later one may find it done.
     let begins = row.attempt == 1 && row.interruptions == 0 && begins_at_once(assignment);
-    if begins && let Some(first) = steps.first_mut() {
+    if begins && let Some(first) = plan.steps.first_mut() {
         first.begins = Some(db::now());
     }
-    let count = steps.len();
+    let count = plan.steps.len();
     let greeting = journal.take().await;
-    let plan = Plan {
-        run,
-        pipeline,
-        steps,
-        greeting: greeting.clone(),
-    };
+    plan.greeting.clone_from(&greeting);
     fail::point("run.before_plan");
     let rows = match shop.ctx.batches.plans.ask(plan).await {
         Ok(rows) => rows,
@@ -69,6 +58,21 @@ pub(super) async fn write_down(
     shop.ctx.bus.publish(Event::Changed(row.id)).await;
     let begun = rows.first().copied().filter(|_| begins);
     Ok(Written { rows, begun })
+}
+
+/// What the run is going to do, before it has begun with it.
+pub(super) fn of(assignment: &Assignment) -> Result<Plan, Stop> {
+    let row = &assignment.row;
+    Ok(Plan {
+        run: RunKey {
+            deployment: row.id,
+            fence: row.fence,
+            attempt: row.attempt,
+        },
+        pipeline: serde_json::to_string(&assignment.pipeline).map_err(Error::from)?,
+        steps: planned(assignment),
+        greeting: None,
+    })
 }
 
 /// Whether the first step is one that nothing can leave out.

@@ -36,10 +36,7 @@ const SHIP_AND_ACTIVATE: usize = 2;
 pub(super) async fn roll_out(steps: &mut Steps<'_>, source: Option<&Source>) -> Result<(), Stop> {
     let folder = PathBuf::from(&steps.assignment.target.path);
     let Some(source) = source else {
-        // A target where nothing happens need not know of it.
-        let pipeline = &steps.assignment.pipeline;
-        let is_idle = pipeline.health.is_none() && steps.are_left_out(&pipeline.after);
-        if !is_idle && resume::enter(steps).await? == Begun::Done {
+        if resume::enter(steps).await? == Begun::Done {
             return resume::conclude(steps).await;
         }
         let place = Place {

@@ -191,14 +191,10 @@ impl<'a> Steps<'a> {
         if self.scope.cancel.is_cancelled() {
             return Err(Stop::Halted);
         }
-        match self.is_wanted(step, place.source) {
+        match is_wanted(self.assignment, step, place.source) {
             Ok(true) => {}
             Ok(false) => {
-                let text = format!(
-                    "Step {} is left out: its condition does not hold.",
-                    step.name
-                );
-                self.journal.note(&text).await;
+                self.journal.note(&left_out(step)).await;
                 if self.is_through() {
                     return self.conclude(id, skipped()).await;
                 }
@@ -236,30 +232,6 @@ impl<'a> Steps<'a> {
         verdict(step, outcome)
     }
 
-    /// Whether conditions leave out all of these, which need no commit to be judged.
-    pub(super) fn are_left_out(&self, steps: &[Step]) -> bool {
-        steps
-            .iter()
-            .all(|step| matches!(self.is_wanted(step, None), Ok(false)))
-    }
-
-    fn is_wanted(&self, step: &Step, source: Option<&Source>) -> Result<bool, String> {
-        let Some(condition) = &step.when else {
-            return Ok(true);
-        };
-        let row = &self.assignment.row;
-        let facts = Facts {
-            ref_name: row.ref_name.as_deref().unwrap_or_default(),
-            branch: source.and_then(|source| source.branch.as_deref()),
-            target: &self.assignment.target.slug,
-            trigger: row.trigger_kind.as_str(),
-            changed: source.and_then(|source| source.changed.as_deref()),
-        };
-        condition
-            .evaluate(&facts)
-            .map_err(|error| format!("The condition of step {} failed: {error}.", step.name))
-    }
-
     async fn begin(&self, id: StepId) -> Result<(), Stop> {
         if self.begun == Some(id) {
             return Ok(());
@@ -290,6 +262,45 @@ impl<'a> Steps<'a> {
             .await;
         Ok(())
     }
+}
+
+/// Whether nothing happens on the target: there is no commit to bring there, and conditions leave out
+/// every step.
+pub(super) fn is_idle(assignment: &Assignment) -> bool {
+    let pipeline = &assignment.pipeline;
+    let mut steps = pipeline.after.iter();
+    !pipeline.needs_checkout()
+        && pipeline.health.is_none()
+        && steps.all(|step| matches!(is_wanted(assignment, step, None), Ok(false)))
+}
+
+/// What the log says of a step that its condition leaves out.
+pub(super) fn left_out(step: &Step) -> String {
+    format!(
+        "Step {} is left out: its condition does not hold.",
+        step.name
+    )
+}
+
+fn is_wanted(
+    assignment: &Assignment,
+    step: &Step,
+    source: Option<&Source>,
+) -> Result<bool, String> {
+    let Some(condition) = &step.when else {
+        return Ok(true);
+    };
+    let row = &assignment.row;
+    let facts = Facts {
+        ref_name: row.ref_name.as_deref().unwrap_or_default(),
+        branch: source.and_then(|source| source.branch.as_deref()),
+        target: &assignment.target.slug,
+        trigger: row.trigger_kind.as_str(),
+        changed: source.and_then(|source| source.changed.as_deref()),
+    };
+    condition
+        .evaluate(&facts)
+        .map_err(|error| format!("The condition of step {} failed: {error}.", step.name))
 }
 
 fn skipped() -> StepEnd {

@@ -10,7 +10,7 @@ use sea_orm::{
 use super::{
     apply::{Guard, leave},
     log::{self, Chunk, TOGETHER_BYTES_MAX},
-    step::{self, StepEnd},
+    step::{self, Plan, StepEnd},
 };
 use crate::{
     db::{self, Bundle, Db, Done, Line, Transaction, distinct, is_one_of, padded},
@@ -32,6 +32,8 @@ use crate::{
 /// What a run has not written down yet when it ends.
 #[derive(Clone, Debug, Default)]
 pub struct Last {
+    /// What a run that left out every step would have done. What it says of the log is not written.
+    pub plan: Option<Plan>,
     /// How its last step ended, and when.
     pub step: Option<(StepId, StepEnd, DateTime<Utc>)>,
     /// The end of its log.
@@ -90,6 +92,9 @@ pub async fn leave_one(
     now: DateTime<Utc>,
 ) -> Result<Option<Status>> {
     let tx = db.begin().await?;
+    for statement in step::writes(db.backend(), last.plan.as_slice()) {
+        tx.execute_raw(statement).await?;
+    }
     // Before the state, which ends whatever it finds open.
     if let Some((id, end, at)) = last.step {
         step::end(&tx, &[(id, end)], at).await?;
@@ -192,7 +197,12 @@ fn success(backend: DbBackend, endings: &[Ending], hearers: Hearers) -> Result<B
         .col_expr(target::Column::HolderId, Expr::value(Value::BigInt(None)))
         .filter(target::Column::Id.is_in(targets))
         .filter(target::Column::HolderId.is_in(runs.iter().map(|(id, _)| *id)));
-    let bundle = Bundle::default().write_exactly(endings.len() as u64, ended.build(backend));
+    let plans = endings.iter().filter_map(|ending| ending.last.plan.clone());
+    // Only a run that is the current one writes what it would have done.
+    let bundle = step::writes(backend, &plans.collect::<Vec<_>>())
+        .into_iter()
+        .fold(Bundle::default(), Bundle::write)
+        .write_exactly(endings.len() as u64, ended.build(backend));
     // Before what closes the steps that were left open.
     let bundle = steps
         .into_iter()

@@ -5,7 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, ExprTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _,
-    sea_query::{Expr, Order, Query, SelectStatement, SimpleExpr},
+    sea_query::{
+        Expr, Order, Query, SelectStatement, SimpleExpr,
+        extension::mysql::{IndexHintScope, MySqlSelectStatementExt as _},
+    },
 };
 
 use crate::{
@@ -22,6 +25,9 @@ use crate::{
     target::entity as target,
     variable, vault,
 };
+
+/// The index of a target's line.
+const LINE_INDEX: &str = "ix_deployments_target_id_status_id";
 
 /// What is known of a target while its row is held.
 pub(super) struct Slot {
@@ -129,7 +135,8 @@ pub(super) async fn look(tx: Line, targets: Vec<TargetId>, ids: Vec<DeploymentId
     })
 }
 
-/// The first of the target's line in a state; an index answers it however long the line is.
+/// The first of the target's line in a state; an index answers it however long the line is. MySQL
+/// has to be told which: it may go through everything that runs for each target.
 fn first(status: Status) -> SelectStatement {
     Query::select()
         .column((Entity, Column::Id))
@@ -139,6 +146,7 @@ fn first(status: Status) -> SelectStatement {
         )
         .and_where(Expr::col((Entity, Column::Status)).eq(status))
         .order_by((Entity, Column::Id), Order::Asc)
+        .force_index(LINE_INDEX, IndexHintScope::All)
         .limit(1)
         .to_owned()
 }

@@ -71,20 +71,9 @@ pub struct Plan {
 /// When the database fails.
 pub async fn plan(db: &Db, plans: &[Plan]) -> Result<Vec<Vec<StepId>>> {
     let backend = db.backend();
-    let planned: Vec<(RunKey, i64, &PlannedStep)> = plans
-        .iter()
-        .flat_map(|plan| {
-            let placed = (0_i64..).zip(&plan.steps);
-            placed.map(|(position, step)| (plan.run, position, step))
-        })
-        .collect();
-    let bundle = snapshot::followed(backend, plans)
+    let bundle = writes(backend, plans)
         .into_iter()
         .fold(Bundle::default(), Bundle::write);
-    let bundle = planned
-        .chunks(PLANNED_AT_ONCE)
-        .map(|some| insertion(backend, some))
-        .fold(bundle, Bundle::write);
     let greetings: Vec<Chunk> = plans
         .iter()
         .filter_map(|plan| plan.greeting.clone())
@@ -108,6 +97,21 @@ pub async fn plan(db: &Db, plans: &[Plan]) -> Result<Vec<Vec<StepId>>> {
             .collect()
     };
     Ok(plans.iter().map(|plan| of_run(plan.run)).collect())
+}
+
+/// The statements that write down what some runs are going to do, but for what their logs say.
+pub(super) fn writes(backend: DbBackend, plans: &[Plan]) -> Vec<Statement> {
+    let planned: Vec<(RunKey, i64, &PlannedStep)> = plans
+        .iter()
+        .flat_map(|plan| {
+            let placed = (0_i64..).zip(&plan.steps);
+            placed.map(|(position, step)| (plan.run, position, step))
+        })
+        .collect();
+    let mut statements = snapshot::followed(backend, plans);
+    let insertions = planned.chunks(PLANNED_AT_ONCE);
+    statements.extend(insertions.map(|some| insertion(backend, some)));
+    statements
 }
 
 #[derive(FromQueryResult)]
