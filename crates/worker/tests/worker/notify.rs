@@ -264,12 +264,12 @@ async fn channels_that_fail_harm_nobody(database: TestDatabase) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn channels_that_fail_harm_nobody_on_sqlite() {
-    channels_that_fail_harm_nobody(sqlite_database()).await;
+    Box::pin(channels_that_fail_harm_nobody(sqlite_database())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn channels_that_fail_harm_nobody_on_mysql() {
-    channels_that_fail_harm_nobody(mysql_database()).await;
+    Box::pin(channels_that_fail_harm_nobody(mysql_database())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
