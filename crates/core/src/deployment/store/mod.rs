@@ -9,7 +9,6 @@ pub mod ending;
 pub mod gate;
 pub mod keys;
 pub mod log;
-mod look;
 pub mod open;
 mod plain;
 pub mod read;

@@ -1,6 +1,8 @@
 //! The transaction of a claim: a target's slot, a place in its line, and the row itself, for many
 //! deployments of different targets at once.
 
+mod look;
+
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ColumnTrait as _, DbBackend, EntityTrait as _, ExprTrait as _, QueryFilter as _,
@@ -8,10 +10,7 @@ use sea_orm::{
     sea_query::{CaseStatement, Expr, SimpleExpr},
 };
 
-use super::{
-    claim::{Claim, Claimant, Taken, Wanted, claim, standing},
-    look::{Seen, Slot, count, look},
-};
+use super::claim::{Claim, Claimant, Taken, Wanted, claim, standing};
 use crate::{
     db::{self, Bundle, Db, Done, now_us, padded},
     deployment::{
@@ -27,6 +26,7 @@ use crate::{
     ports::Entry,
     target::entity as target,
 };
+use look::{Seen, Slot, count, look};
 
 /// Claims that may be under way at once in all processes together.
 const AT_ONCE: u64 = 512;
