@@ -15,6 +15,7 @@ use crate::{
     deployment::{
         admission::Admission,
         batches::{Batches, LOOK_UPS},
+        store::premise::Premises,
     },
     gather::Gather,
     health::QueueHealth,
@@ -53,6 +54,8 @@ pub struct Ctx {
     pub audit: Trail,
     /// Whose API tokens requests carry, looked up together.
     pub tokens: Gather<String, Option<KnownToken>>,
+    /// What earlier requests were decided on.
+    pub premises: Premises,
     /// What requests and runs read and write together.
     pub batches: Batches,
     /// What runs were given of the vault, written together.
@@ -81,6 +84,7 @@ impl Ctx {
             uses: usage::gathered(&db, &audit),
             admission: Admission::new(&db, settings.queue.backlog_limit, audit.clone()),
             tokens: tokens(&db),
+            premises: Premises::default(),
             batches: Batches::new(&db, &settings.queue),
             audit,
             db,

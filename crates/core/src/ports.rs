@@ -83,6 +83,25 @@ pub struct Entry {
     pub priority: Priority,
 }
 
+/// The deployment that keeps others of its target from being taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// Some worker has it.
+    Leased(DeploymentId),
+    /// It waits for its time.
+    Delayed(DeploymentId),
+}
+
+impl Holder {
+    /// Which one it is.
+    #[must_use]
+    pub fn id(self) -> DeploymentId {
+        match self {
+            Self::Leased(id) | Self::Delayed(id) => id,
+        }
+    }
+}
+
 /// What became of [`JobQueue::enqueue`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enqueued {
@@ -90,6 +109,8 @@ pub enum Enqueued {
     Added {
         /// Its place in its target's line as the index knows it; 1 is the next one.
         place: u64,
+        /// What its target is busy with.
+        holder: Option<Holder>,
     },
     /// It was in the index already, and stays where it is.
     Duplicate,

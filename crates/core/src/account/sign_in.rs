@@ -28,7 +28,7 @@ pub const SESSION_IDLE: Duration = Duration::minutes(30);
 /// How long a session lasts at most.
 pub const SESSION_MAX: Duration = Duration::hours(12);
 /// How often the last use of a session or token is written down.
-const TOUCH_EVERY: Duration = Duration::minutes(1);
+pub(crate) const TOUCH_EVERY: Duration = Duration::minutes(1);
 
 /// The form of an e-mail address that two spellings of it share.
 #[must_use]

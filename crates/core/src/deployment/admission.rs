@@ -7,7 +7,11 @@ use std::sync::Arc;
 
 use super::{
     entity::deployment::Model,
-    store::{self, admission::Door},
+    store::{
+        self,
+        admission::{Decisions, Door},
+        premise::Premise,
+    },
     trigger::Trigger,
 };
 use crate::{
@@ -61,6 +65,8 @@ pub struct NewDeployment {
     pub idempotency: Option<Idempotency>,
     /// A bit for each event of the project that anybody is told of.
     pub told: i64,
+    /// What it was decided on, if that has to be asked about when it is accepted.
+    pub premise: Option<Arc<Premise>>,
     /// What the audit trail is to say of it, but for the deployment that it becomes.
     pub entry: audit::entry::Entry,
 }
@@ -113,7 +119,7 @@ impl Admitted {
 /// The door that every new deployment of this process goes through.
 #[derive(Clone, Debug)]
 pub struct Admission {
-    requests: Gather<NewDeployment, Admitted>,
+    requests: Gather<NewDeployment, Option<Admitted>>,
     door: Arc<Door>,
 }
 
@@ -139,19 +145,36 @@ impl Admission {
         Self { requests, door }
     }
 
-    /// Asks for a place in the queue.
+    /// Asks for a place in the queue, for a request that was looked up just now.
     ///
     /// # Errors
     /// [`Error::QueueFull`], a conflict, [`Error::NotFound`] when the target was deleted meanwhile,
     /// [`Error::Busy`] when too many wait for a decision, or the database's failure.
     pub async fn request(&self, request: NewDeployment) -> Result<Admitted> {
+        let request = NewDeployment {
+            premise: None,
+            ..request
+        };
+        let admitted = self.requests.ask(request).await?;
+        admitted.ok_or_else(|| db::broken("a request that rests on nothing was not looked at"))
+    }
+
+    /// The same for one that may rest on a premise. Nothing, and nothing was accepted, when that does
+    /// not hold any more or could not be asked about: then the request has to be looked up.
+    ///
+    /// # Errors
+    /// Those of [`Self::request`].
+    pub async fn request_if(&self, request: NewDeployment) -> Result<Option<Admitted>> {
+        if request.premise.is_none() {
+            return self.request(request).await.map(Some);
+        }
         self.requests.ask(request).await
     }
 }
 
 /// Decides together, or one by one when one of them cannot be accepted at all: the others must not
 /// fail for it.
-async fn decide_all(db: &Db, door: &Door, requests: &[NewDeployment]) -> Vec<Result<Admitted>> {
+async fn decide_all(db: &Db, door: &Door, requests: &[NewDeployment]) -> Decisions {
     match decide_together(db, door, requests).await {
         Ok(outcomes) => outcomes,
         Err(Error::NotFound(_)) => {
@@ -173,11 +196,7 @@ async fn decide_all(db: &Db, door: &Door, requests: &[NewDeployment]) -> Vec<Res
     }
 }
 
-async fn decide_together(
-    db: &Db,
-    door: &Door,
-    requests: &[NewDeployment],
-) -> Result<Vec<Result<Admitted>>> {
+async fn decide_together(db: &Db, door: &Door, requests: &[NewDeployment]) -> Result<Decisions> {
     door.trail.prepare().await?;
     let now = db::now();
     db::retried(|| store::admission::admit(db, requests, door, now)).await

@@ -1,13 +1,19 @@
 //! Requests to deploy that come with an API token.
 //!
-//! Most requests are a machine's. Who it is and where it wants to deploy are looked up together; what
-//! it may do is decided as for everybody else.
+//! Most requests are a machine's, and come again and again. Who it is and where it wants to deploy
+//! are looked up together, and remembered: the next one is decided on that, and accepted by a
+//! transaction that first asks whether all of it still holds. If anything does not, or if there is
+//! more to a request than that, it is looked up anew. So nothing is ever refused from memory, and
+//! nothing is accepted that the database would not accept at that moment.
 
 use super::{
+    accept::{accept, decide},
     detail::Detail,
     request::DeployInput,
-    service::request_in,
-    store::scene::{Asker, Question},
+    store::{
+        premise::Premise,
+        scene::{Asker, Question},
+    },
 };
 use crate::{
     account::sign_in::{Bearer, token_owner},
@@ -31,7 +37,27 @@ pub async fn request(
         project: project.to_owned(),
         target: input.target.clone(),
     };
-    let known = ctx.batches.scenes.ask(question).await?;
-    let actor = token_owner(ctx, bearer, known.token, db::now()).await?;
-    request_in(ctx, &actor, known.scene, input).await
+    if let Some(premise) = ctx.premises.about(&question, db::now()) {
+        let actor = token_owner(ctx, bearer, Some(premise.token.clone()), db::now()).await;
+        let decided = actor.and_then(|actor| {
+            let decided = decide(&actor, Some(premise.scene.clone()), input.clone())?;
+            Ok((actor, decided))
+        });
+        if let Ok((actor, decided)) = decided {
+            let decided = decided.resting_on(premise);
+            if let Some(detail) = accept(ctx, &actor, decided).await? {
+                return Ok(detail);
+            }
+        }
+        ctx.premises.forget(&question);
+    }
+    let known = ctx.batches.scenes.ask(question.clone()).await?;
+    let actor = token_owner(ctx, bearer, known.token.clone(), db::now()).await?;
+    let premise = Premise::new(known.token, known.scene.clone());
+    let decided = decide(&actor, known.scene, input)?;
+    let accepted = accept(ctx, &actor, decided).await?;
+    if let Some(premise) = premise {
+        ctx.premises.learn(question, premise);
+    }
+    accepted.ok_or_else(|| db::broken("a request that rests on nothing was not looked at"))
 }

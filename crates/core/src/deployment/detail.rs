@@ -16,7 +16,9 @@ use crate::{
     db::{Db, distinct},
     error::Result,
     id::{DeploymentId, ProjectId, TargetId, UserId},
-    lock, process, project, settings, target,
+    lock,
+    ports::Holder,
+    process, project, settings, target,
 };
 
 /// What a view shows of a deployment's project.
@@ -158,18 +160,17 @@ pub(super) async fn details(ctx: &Ctx, rows: Vec<Model>) -> Result<Vec<Detail>> 
     Ok(details)
 }
 
-/// The place of a row that was added just now, which the index has given this place. Counting a long
-/// line would cost more than all the rest of a request.
+/// The place of a row that was added just now, as the index says. Counting a long line would cost
+/// more than all the rest of a request.
 pub(super) async fn place_of_new(
     ctx: &Ctx,
     row: &Model,
-    given: Option<u64>,
+    added: Option<(u64, Option<Holder>)>,
     scene: &Scene,
 ) -> Result<Option<QueuePlace>> {
-    let Some(given) = given.filter(|_| row.status == Status::Queued) else {
+    let Some((given, holder)) = added.filter(|_| row.status == Status::Queued) else {
         return queue_of(ctx, row).await;
     };
-    let holder = scene.holder_id.zip(scene.holder_status);
     if scene.locks == 0
         && let Some(place) = place_behind(given, holder)
     {

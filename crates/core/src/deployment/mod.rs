@@ -1,5 +1,6 @@
 //! Deployments: the state machine, the door, the queue's truth, the log.
 
+mod accept;
 pub mod admission;
 pub mod batches;
 pub mod brief;

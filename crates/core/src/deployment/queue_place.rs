@@ -5,7 +5,7 @@ use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
 
 use super::{entity::deployment::Model, status::Status, store::read::Ahead};
-use crate::{id::DeploymentId, lock::covering::Locks, process::store::Capacity};
+use crate::{lock::covering::Locks, ports::Holder, process::store::Capacity};
 
 /// Why a queued deployment does not run yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -107,22 +107,22 @@ fn back_off(not_before: i64) -> String {
 
 /// The place of a deployment that was added to its target's line just now.
 ///
-/// It follows from the place that the index gave it and what held the target a moment before.
-/// Nothing when these do not tell.
+/// It follows from the place that the index gave it and what it says of the target. Nothing when
+/// these do not tell.
 #[must_use]
-pub fn place_behind(place: u64, holder: Option<(DeploymentId, Status)>) -> Option<QueuePlace> {
+pub fn place_behind(place: u64, holder: Option<Holder>) -> Option<QueuePlace> {
     let (waiting_for, waiting_text) = match holder {
-        Some((id, Status::Running)) => {
+        Some(Holder::Leased(id)) => {
             let text = format!("Deployment {id} of the same target is running");
             (WaitingFor::RunningDeployment, text)
         }
         // One that waits for its next attempt goes first, and is in the line only once it is due.
-        Some((_, Status::Queued)) => return None,
-        _ if place > 1 => {
+        Some(Holder::Delayed(_)) => return None,
+        None if place > 1 => {
             let text = "An older deployment of the same target goes first".to_owned();
             (WaitingFor::OlderDeployment, text)
         }
-        _ => return None,
+        None => return None,
     };
     Some(QueuePlace {
         position: place,
@@ -163,6 +163,7 @@ impl Situation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::DeploymentId;
 
     fn next(running: u64, max_running: u32, (workers, places): (u64, u64)) -> String {
         let situation = Situation {
@@ -195,19 +196,18 @@ mod tests {
 
     #[test]
     fn a_new_one_waits_for_what_holds_its_target_or_stands_before_it() {
-        let held = |line, status| {
-            let holder = Some((DeploymentId(7), status));
+        let behind = |line, holder| {
             place_behind(line, holder).map(|place| (place.position, place.waiting_for))
         };
         let (running, older) = (WaitingFor::RunningDeployment, WaitingFor::OlderDeployment);
-        assert_eq!(held(1, Status::Running), Some((1, running)));
-        assert_eq!(held(3, Status::Running), Some((3, running)));
-        assert_eq!(held(1, Status::Queued), None);
-        assert_eq!(held(2, Status::Queued), None);
-        assert_eq!(held(1, Status::Succeeded), None);
-        assert_eq!(held(2, Status::Succeeded), Some((2, older)));
-        assert_eq!(place_behind(1, None), None);
-        assert_eq!(place_behind(2, None).map(|place| place.position), Some(2));
+        let leased = Some(Holder::Leased(DeploymentId(7)));
+        let delayed = Some(Holder::Delayed(DeploymentId(7)));
+        assert_eq!(behind(1, leased), Some((1, running)));
+        assert_eq!(behind(3, leased), Some((3, running)));
+        assert_eq!(behind(1, delayed), None);
+        assert_eq!(behind(2, delayed), None);
+        assert_eq!(behind(1, None), None);
+        assert_eq!(behind(2, None), Some((2, older)));
     }
 
     #[test]

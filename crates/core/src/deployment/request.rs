@@ -70,12 +70,13 @@ pub(super) fn wanted(
         retry_of: None,
         idempotency,
         told: scene.told,
+        premise: None,
         entry: Entry::by(actor, Action::DeploymentCreate, now),
     };
     let target = TargetName {
         id: target_id,
         slug: target_slug,
-        holder_id: scene.holder_id,
+        holder_id: None,
     };
     Ok((wanted, target))
 }

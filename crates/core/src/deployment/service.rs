@@ -3,17 +3,17 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    admission::{Admitted, NewDeployment},
-    detail::{ProjectName, Requester, detail_of, details, place_of_new},
+    accept::{accept, admit, decide, forget, push},
+    admission::NewDeployment,
+    detail::{detail_of, details},
     entity::deployment::Model,
     line::LogLine,
-    request::wanted,
     status::{Status, Transition},
     store::{
         self, Guard,
         apply::request_cancel,
         read::Filter,
-        scene::{Asker, Question, Scene},
+        scene::{Asker, Question},
     },
     trigger::Trigger,
 };
@@ -22,11 +22,12 @@ use crate::{
     access::{Actor, Permission},
     audit::entry::{Action, Entry as Audited, ObjectKind},
     ctx::Ctx,
+    db,
     error::{Error, Result},
     fail,
     id::DeploymentId,
     notify::outbox::{self, deployment::Happening},
-    ports::{Authority, Enqueued, Entry, Event},
+    ports::Event,
     project, target,
 };
 
@@ -47,92 +48,9 @@ pub async fn request(
         target: input.target.clone(),
     };
     let known = ctx.batches.scenes.ask(question).await?;
-    request_in(ctx, actor, known.scene, input).await
-}
-
-/// The same where project and target have been looked up, as far as there are any.
-pub(super) async fn request_in(
-    ctx: &Ctx,
-    actor: &Actor,
-    scene: Option<Scene>,
-    input: DeployInput,
-) -> Result<Detail> {
-    let scene = scene.filter(|it| actor.may(Permission::ViewProject, Some((it.id, it.role))));
-    let scene = scene.ok_or(Error::NotFound("project"))?;
-    actor.require(Permission::Deploy, Some((scene.id, scene.role)))?;
-    let (wanted, target) = wanted(actor, &scene, input)?;
-    let admitted = admit(ctx, wanted).await?;
-    let project = ProjectName {
-        id: scene.id,
-        slug: scene.slug.clone(),
-        name: scene.name.clone(),
-    };
-    let row = admitted.row;
-    let detail = if admitted.is_new {
-        let given = if row.status == Status::Queued {
-            push(ctx, &row).await
-        } else {
-            None
-        };
-        Ok(Detail {
-            steps: Vec::new(),
-            queue: place_of_new(ctx, &row, given, &scene).await?,
-            row,
-            project,
-            target,
-            requested_by: Some(Requester {
-                id: actor.user,
-                name: actor.name.clone(),
-            }),
-        })
-    } else {
-        detail_of(ctx, row, project, target).await
-    };
-    fail::point("admission.before_answer");
-    detail
-}
-
-/// Takes a checked request through the door; telling the queue of it is left.
-async fn admit(ctx: &Ctx, wanted: NewDeployment) -> Result<Admitted> {
-    if !ctx.health.is_healthy() {
-        return Err(Error::QueueUnavailable);
-    }
-    let admitted = ctx.admission.request(wanted).await?;
-    for entry in &admitted.superseded {
-        ctx.process.counters.ended(Status::Superseded);
-        forget(ctx, *entry).await;
-        ctx.bus.publish(Event::Changed(entry.id)).await;
-    }
-    Ok(admitted)
-}
-
-/// Tells the queue of a new deployment; answers its place in its target's line, if the queue says
-/// so. A queue that fails now does not fail the request: the row exists, and the reconciler
-/// pushes it.
-async fn push(ctx: &Ctx, row: &Model) -> Option<u64> {
-    fail::point("admission.before_push");
-    let pushed = ctx.queue.enqueue(row.entry(), false).await;
-    fail::point("admission.after_push");
-    match pushed {
-        Ok(Enqueued::Added { place }) => Some(place),
-        Ok(Enqueued::Duplicate | Enqueued::Full) => None,
-        Err(error) => {
-            ctx.health.note_failure();
-            tracing::warn!(
-                deployment.id = row.id.0,
-                error = %error,
-                "the queue did not take a deployment; the reconciler will push it"
-            );
-            None
-        }
-    }
-}
-
-/// Takes an ended deployment out of the index; if that fails the reconciler does it.
-async fn forget(ctx: &Ctx, entry: Entry) {
-    if let Err(error) = ctx.queue.finish(entry, &Authority::Database).await {
-        tracing::warn!(deployment.id = entry.id.0, error = %error, "the queue kept an ended entry");
-    }
+    let decided = decide(actor, known.scene, input)?;
+    let accepted = accept(ctx, actor, decided).await?;
+    accepted.ok_or_else(|| db::broken("a request that rests on nothing was not looked at"))
 }
 
 /// A deployment that the actor may do this with.
@@ -280,7 +198,7 @@ async fn cancel_waiting(
     let stop = Transition::Cancel {
         by: Some(actor.user),
     };
-    let won = crate::db::retried(|| async {
+    let won = db::retried(|| async {
         let tx = ctx.db.begin().await?;
         let won = store::apply(&tx, row, Guard::State, &stop, now).await?;
         if won {
@@ -332,9 +250,11 @@ pub async fn retry(ctx: &Ctx, actor: &Actor, id: DeploymentId) -> Result<Detail>
         retry_of: Some(row.id),
         idempotency: None,
         told: project.told,
-        entry: Audited::by(actor, Action::DeploymentRetry, crate::db::now()),
+        premise: None,
+        entry: Audited::by(actor, Action::DeploymentRetry, db::now()),
     };
     let admitted = admit(ctx, wanted).await?;
+    let admitted = admitted.ok_or_else(|| db::broken("a repetition was not looked at"))?;
     if admitted.is_new && admitted.row.status == Status::Queued {
         push(ctx, &admitted.row).await;
     }

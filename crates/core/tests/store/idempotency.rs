@@ -99,7 +99,7 @@ async fn a_batch_that_holds_the_same_request_twice_makes_one_deployment(rig: Rig
         let decided = admit(&rig.ctx.db, &batch, &door, db::now()).await.unwrap();
         let ids: Vec<_> = decided
             .iter()
-            .map(|it| it.as_ref().ok().map(|admitted| admitted.row.id))
+            .map(|it| it.as_ref().ok()?.as_ref().map(|admitted| admitted.row.id))
             .collect();
         assert!(ids[0].is_some() && ids[0] == ids[1] && ids[0] == ids[3]);
         assert_ne!(ids[0], ids[2]);

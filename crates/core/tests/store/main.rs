@@ -47,6 +47,7 @@ mod notify_outbox;
 mod people;
 mod plans;
 mod policies;
+mod premises;
 mod processes;
 mod projects;
 mod provider;

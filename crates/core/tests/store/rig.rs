@@ -10,6 +10,7 @@ use slipway_core::{
     account::{
         self,
         sign_in::{self, Bearer, Passed, SignedIn},
+        store::{KnownToken, find_tokens},
     },
     audit::entry::{Action, Entry},
     ctx::Ctx,
@@ -78,6 +79,12 @@ impl Rig {
     pub(crate) async fn by_token(&self, plain: &str, now: DateTime<Utc>) -> Result<Actor> {
         let bearer = Bearer::new(plain, String::new())?;
         sign_in::by_token(&self.ctx, &bearer, now).await
+    }
+
+    /// What is kept of the token with this hash.
+    pub(crate) async fn by_hash(&self, hash: &str) -> Vec<Option<KnownToken>> {
+        let hashes = [hash.to_owned()];
+        find_tokens(self.ctx.db.reader(), &hashes).await.unwrap()
     }
 
     async fn on(database: TestDatabase) -> Self {
@@ -330,6 +337,7 @@ impl Site {
             retry_of: None,
             idempotency: None,
             told: self.project.told,
+            premise: None,
             entry: Entry::by(&self.owner, Action::DeploymentCreate, db::now()),
         }
     }

@@ -8,7 +8,7 @@ use slipway_core::{
     deployment::priority::Priority,
     id::{DeploymentId, TargetId},
     ports::{
-        Authority, Claimed, Enqueued, Entry, JobQueue, LeaseToken, PASSED_OVER_MAX, Place,
+        Authority, Claimed, Enqueued, Entry, Holder, JobQueue, LeaseToken, PASSED_OVER_MAX, Place,
         QueueError, Released,
     },
 };
@@ -122,6 +122,17 @@ fn released(reply: &Reply) -> Result<Released, QueueError> {
     }
 }
 
+/// What a target's state says of who holds it.
+fn holder(state: &str) -> Option<Holder> {
+    let (kind, id) = state.split_once(':')?;
+    let id = DeploymentId(id.parse().ok()?);
+    match kind {
+        "B" => Some(Holder::Leased(id)),
+        "H" => Some(Holder::Delayed(id)),
+        _ => None,
+    }
+}
+
 fn place(word: &str) -> Option<Place> {
     match word {
         "absent" => Some(Place::Absent),
@@ -179,6 +190,7 @@ impl JobQueue for RedisQueue {
         match reply.outcome() {
             "OK" => Ok(Enqueued::Added {
                 place: reply.number(0)?.unsigned_abs(),
+                holder: reply.words().get(1).and_then(|state| holder(state)),
             }),
             "DUPLICATE" => Ok(Enqueued::Duplicate),
             "FULL" => Ok(Enqueued::Full),

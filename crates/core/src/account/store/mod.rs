@@ -283,7 +283,7 @@ pub async fn insert_token(
 }
 
 /// A token, and what counts of its owner.
-#[derive(Clone, Debug, FromQueryResult)]
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct KnownToken {
     /// The token.
     pub id: TokenId,

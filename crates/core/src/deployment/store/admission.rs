@@ -10,7 +10,7 @@ use super::{
     accepted::{asker, insert},
     apply::{Guard, apply},
     gate::{self, Bound, Ids, Mark},
-    plain::{admit_plain, target_gone, told},
+    plain::{admit_expected, admit_plain, target_gone, told},
 };
 use crate::{
     audit::trail::Trail,
@@ -55,6 +55,9 @@ impl Door {
     }
 }
 
+/// The answer to each request of a batch; nothing to one whose premise has to be looked up again.
+pub type Decisions = Vec<Result<Option<Admitted>>>;
+
 /// What one transaction knows while it works through its requests.
 struct Batch<'a, C> {
     tx: &'a C,
@@ -76,16 +79,52 @@ pub async fn admit(
     requests: &[NewDeployment],
     door: &Door,
     now: DateTime<Utc>,
-) -> Result<Vec<Result<Admitted>>> {
-    if requests.iter().enumerate().all(|(index, request)| {
+) -> Result<Decisions> {
+    let all: Vec<&NewDeployment> = requests.iter().collect();
+    if are_plain(&all)
+        && let Some(admitted) = admit_expected(db, &all, door, now).await?
+    {
+        return Ok(admitted.into_iter().map(|it| Ok(Some(it))).collect());
+    }
+    // What rests on a premise is accepted only where that is asked about, which was above.
+    let others: Vec<&NewDeployment> = all
+        .iter()
+        .filter(|request| request.premise.is_none())
+        .copied()
+        .collect();
+    let mut decided = admit_others(db, &others, door, now).await?.into_iter();
+    let decisions = all.iter().map(|request| match request.premise {
+        Some(_) => Ok(None),
+        None => {
+            let decided = decided.next();
+            let decided = decided.ok_or_else(|| crate::db::broken("a request was left out"))?;
+            decided.map(Some)
+        }
+    });
+    Ok(decisions.collect())
+}
+
+/// Whether none of these has to be compared with anything.
+fn are_plain(requests: &[&NewDeployment]) -> bool {
+    requests.iter().enumerate().all(|(index, request)| {
         let earlier = requests.get(..index).unwrap_or_default();
         request.is_plain() && !earlier.iter().any(|it| it.same_key(request))
-    }) {
-        match admit_plain(db, requests, door, now).await {
-            Ok(Some(admitted)) => return Ok(admitted.into_iter().map(Ok).collect()),
-            Ok(None) => {}
-            Err(error) => return Err(error),
-        }
+    })
+}
+
+async fn admit_others(
+    db: &Db,
+    requests: &[&NewDeployment],
+    door: &Door,
+    now: DateTime<Utc>,
+) -> Result<Vec<Result<Admitted>>> {
+    if requests.is_empty() {
+        return Ok(Vec::new());
+    }
+    if are_plain(requests)
+        && let Some(admitted) = admit_plain(db, requests, door, now).await?
+    {
+        return Ok(admitted.into_iter().map(Ok).collect());
     }
     admit_each(db, requests, door, now).await
 }
@@ -99,7 +138,7 @@ async fn commit(tx: Transaction) -> Result<()> {
 
 async fn admit_each(
     db: &Db,
-    requests: &[NewDeployment],
+    requests: &[&NewDeployment],
     door: &Door,
     now: DateTime<Utc>,
 ) -> Result<Vec<Result<Admitted>>> {
@@ -159,7 +198,7 @@ async fn admit_each(
 
 async fn known_keys(
     tx: &impl ConnectionTrait,
-    requests: &[NewDeployment],
+    requests: &[&NewDeployment],
 ) -> Result<Vec<key::Model>> {
     let keyed = || {
         requests
@@ -227,14 +266,14 @@ impl<C: ConnectionTrait> Batch<'_, C> {
     /// Inserts every request that was put off, with one statement.
     async fn insert_waiting(
         &mut self,
-        requests: &[NewDeployment],
+        requests: &[&NewDeployment],
         waiting: &mut Vec<usize>,
         answers: &mut [Option<Result<Admitted>>],
     ) -> Result<()> {
         let indexes = std::mem::take(waiting);
         let wanted: Vec<&NewDeployment> = indexes
             .iter()
-            .filter_map(|index| requests.get(*index))
+            .filter_map(|index| requests.get(*index).copied())
             .collect();
         let rows = self.insert(&wanted).await?;
         for (index, row) in indexes.into_iter().zip(rows) {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _, QueryFilter as _,
     QuerySelect as _, Statement,
+    sea_query::{Expr, ExprTrait as _, Query, SimpleExpr},
 };
 
 use crate::{
@@ -42,7 +43,8 @@ pub struct Mark(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
-    last_id: i64,
+    /// Where it was left.
+    last_id: Option<i64>,
     /// Nobody else was there between the last two batches.
     is_alone: bool,
     /// Some batch goes by this mark now.
@@ -70,10 +72,10 @@ impl Mark {
             return None;
         }
         let ids = Ids {
-            before: seen.last_id,
+            before: seen.last_id?,
         };
         seen.is_used = true;
-        seen.last_id = ids.after(count).before;
+        seen.last_id = Some(ids.after(count).before);
         Some(Expected {
             ids,
             mark: self,
@@ -84,8 +86,8 @@ impl Mark {
     /// A batch was given ids without having expected any, and left the gate further on.
     pub fn given(&self, ids: Ids, left: Ids) {
         let mut seen = self.seen();
-        seen.is_alone = seen.last_id == ids.before;
-        seen.last_id = left.before;
+        seen.is_alone = seen.last_id == Some(ids.before);
+        seen.last_id = Some(left.before);
     }
 }
 
@@ -131,13 +133,24 @@ pub async fn lock(tx: &impl ConnectionTrait, count: usize) -> Result<Ids> {
     })
 }
 
-/// Takes `count` ids after `ids.before` and holds the gate as [`lock`] does, if nobody else took any
-/// meanwhile; otherwise it changes no row.
+/// Takes so many ids and holds the gate as [`lock`] does, if nobody else took any meanwhile and these
+/// conditions are met; otherwise it changes no row.
 #[must_use]
-pub fn passing(backend: DbBackend, ids: Ids, count: usize) -> Statement {
-    let sql = "UPDATE queue_gate SET last_id = ? WHERE id = 1 AND last_id = ?";
-    let values = [ids.after(count).before.into(), ids.before.into()];
-    Statement::from_sql_and_values(backend, sql, values)
+pub fn passing(
+    backend: DbBackend,
+    (ids, count): (Ids, usize),
+    conditions: Vec<SimpleExpr>,
+) -> Statement {
+    let mut update = Query::update();
+    update
+        .table("queue_gate")
+        .value("last_id", ids.after(count).before)
+        .and_where(Expr::col("id").eq(1))
+        .and_where(Expr::col("last_id").eq(ids.before));
+    for condition in conditions {
+        update.and_where(condition);
+    }
+    backend.build(&update)
 }
 
 /// Gives back the ids after `ids.before`, which the same transaction took and did not need.
@@ -232,12 +245,10 @@ mod tests {
         Bound(Mutex::new(Some(Counted { open, last_id })))
     }
 
-    const FIRST: Ids = Ids { before: 7 };
-
     /// A mark that two batches have gone past, up to 10.
     fn alone() -> Mark {
         let mark = Mark::default();
-        mark.given(FIRST, Ids { before: 8 });
+        mark.given(Ids { before: 0 }, Ids { before: 8 });
         assert!(mark.expect(1).is_none(), "others may be there");
         mark.given(Ids { before: 8 }, Ids { before: 10 });
         mark

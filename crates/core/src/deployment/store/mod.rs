@@ -11,6 +11,7 @@ pub mod keys;
 pub mod log;
 pub mod open;
 mod plain;
+pub mod premise;
 pub mod read;
 pub mod release;
 pub mod scene;

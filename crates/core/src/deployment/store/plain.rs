@@ -7,6 +7,7 @@ use super::{
     accepted::{entries, insertions, models},
     admission::Door,
     gate::{self, Ids},
+    premise::{Premise, conditions},
 };
 use crate::{
     audit::entry::Entry,
@@ -24,14 +25,11 @@ use crate::{
 /// then nothing was accepted.
 pub(super) async fn admit_plain(
     db: &Db,
-    requests: &[NewDeployment],
+    requests: &[&NewDeployment],
     door: &Door,
     now: DateTime<Utc>,
 ) -> Result<Option<Vec<Admitted>>> {
     let count = requests.len();
-    if let Some(rows) = admit_expected(db, requests, door, now).await? {
-        return Ok(Some(rows.into_iter().map(Admitted::new).collect()));
-    }
     let (tx, ids) = db
         .begin_at_once(|tx| async move { gate::lock(&tx, count).await })
         .await?;
@@ -68,14 +66,14 @@ pub(super) async fn admit_plain(
     }
 }
 
-/// The same with one trip to the database, while nobody else seems to go through the gate. Nothing
-/// when it takes more than that.
-async fn admit_expected(
+/// The same with one trip to the database, while nobody else seems to go through the gate and all
+/// that the requests rest on still holds. Nothing when it takes more than that.
+pub(super) async fn admit_expected(
     db: &Db,
-    requests: &[NewDeployment],
+    requests: &[&NewDeployment],
     door: &Door,
     now: DateTime<Utc>,
-) -> Result<Option<Vec<Model>>> {
+) -> Result<Option<Vec<Admitted>>> {
     let count = requests.len();
     let Some(expected) = door.mark.expect(count) else {
         return Ok(None);
@@ -85,7 +83,12 @@ async fn admit_expected(
     if !batch.told.is_empty() || !door.bound.admits(ids, count, door.limit) {
         return Ok(None);
     }
-    let passing = Bundle::default().write_exactly(1, gate::passing(db.backend(), ids, count));
+    let premises: Vec<&Premise> = requests
+        .iter()
+        .filter_map(|request| request.premise.as_deref())
+        .collect();
+    let passing = gate::passing(db.backend(), (ids, count), conditions(&premises));
+    let passing = Bundle::default().write_exactly(1, passing);
     let bundle = batch.bundle(db, door, passing)?;
     fail::point("admission.before_trip");
     let inserted = db.at_once(&bundle).await;
@@ -93,7 +96,7 @@ async fn admit_expected(
     match inserted {
         Ok(Some(_)) => {
             expected.met();
-            Ok(Some(batch.rows))
+            Ok(Some(batch.rows.into_iter().map(Admitted::new).collect()))
         }
         // Somebody else went through the gate, or a key was sent before: then it takes a look.
         Ok(None) => Ok(None),
@@ -111,12 +114,11 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn new(requests: &[NewDeployment], ids: Ids, now: DateTime<Utc>) -> Self {
-        let requests: Vec<&NewDeployment> = requests.iter().collect();
-        let (rows, keys) = models(&requests, ids, now);
+    fn new(requests: &[&NewDeployment], ids: Ids, now: DateTime<Utc>) -> Self {
+        let (rows, keys) = models(requests, ids, now);
         Self {
-            entries: entries(&requests, &rows),
-            told: told(&requests, &rows),
+            entries: entries(requests, &rows),
+            told: told(requests, &rows),
             rows,
             keys,
         }

@@ -10,10 +10,9 @@ use crate::{
         store::{KnownToken, find_tokens},
     },
     db::{Db, distinct},
-    deployment::{entity::deployment, status::Status},
     error::Result,
     field::Slug,
-    id::{DeploymentId, ProjectId, TargetId, UserId},
+    id::{ProjectId, TargetId, UserId},
     lock,
     project::{
         entity::{self as project, membership},
@@ -23,7 +22,7 @@ use crate::{
 };
 
 /// Who asks.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Asker {
     /// Somebody who is known.
     User(UserId),
@@ -32,7 +31,7 @@ pub enum Asker {
 }
 
 /// Who wants to deploy where; project and target by slug or id.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Question {
     /// Who.
     pub asker: Asker,
@@ -43,7 +42,7 @@ pub struct Question {
 }
 
 /// A project as a request to deploy needs it.
-#[derive(Clone, Debug, FromQueryResult)]
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct Scene {
     /// The project.
     pub id: ProjectId,
@@ -67,10 +66,6 @@ pub struct Scene {
     pub target_id: Option<TargetId>,
     /// The target's short name.
     pub target_slug: Option<String>,
-    /// The deployment that holds the target.
-    pub holder_id: Option<DeploymentId>,
-    /// Whether it runs, or waits for its next attempt.
-    pub holder_status: Option<Status>,
     /// How many locks there are on anything.
     pub locks: i64,
 }
@@ -196,7 +191,6 @@ fn query(asker: &Asker, project: &str, targets: &[&str]) -> Option<SelectStateme
             Asker::User(id) => column("m", "user_id").eq(*id),
             Asker::Token(hash) => column("m", "user_id").eq(owner_of(hash)),
         });
-    let held = column("h", "id").equals(("t", "holder_id"));
     let locks = Query::select()
         .expr(Expr::col(lock::entity::Column::Id).count())
         .from(lock::entity::Entity)
@@ -221,8 +215,6 @@ fn query(asker: &Asker, project: &str, targets: &[&str]) -> Option<SelectStateme
         .column(("m", "role"))
         .expr_as(column("t", "id"), "target_id")
         .expr_as(column("t", "slug"), "target_slug")
-        .column(("t", "holder_id"))
-        .expr_as(column("h", "status"), "holder_status")
         .expr_as(SimpleExpr::SubQuery(None, Box::new(locks.into())), "locks")
         .from_as(project::Entity, "p")
         .join_as(JoinType::LeftJoin, membership::Entity, "m", own)
@@ -232,7 +224,6 @@ fn query(asker: &Asker, project: &str, targets: &[&str]) -> Option<SelectStateme
             "t",
             of_project.and(wanted),
         )
-        .join_as(JoinType::LeftJoin, deployment::Entity, "h", held)
         .and_where(named);
     Some(query)
 }

@@ -15,7 +15,7 @@ use std::{
 use slipway_core::{
     deployment::priority::Priority,
     id::{DeploymentId, TargetId},
-    ports::{Authority, Claimed, Enqueued, Entry, LeaseToken, Place, QueueError, Released},
+    ports::{Authority, Claimed, Enqueued, Entry, Holder, LeaseToken, Place, QueueError, Released},
 };
 use tokio::time::Instant;
 
@@ -89,6 +89,11 @@ impl Index {
         let place = line.map_or(1, |line| line.range(..=entry.id).count());
         Enqueued::Added {
             place: place as u64,
+            holder: match self.states.get(&entry.target) {
+                Some(State::Busy(id)) => Some(Holder::Leased(*id)),
+                Some(State::Held(id)) => Some(Holder::Delayed(*id)),
+                Some(State::Ready(_)) | None => None,
+            },
         }
     }
 

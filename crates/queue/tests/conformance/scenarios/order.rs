@@ -1,9 +1,11 @@
 //! In which order entries run, and what the index says about them.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
-use slipway_core::ports::{Authority, Claimed, Enqueued, Place, Released};
-
+use slipway_core::{
+    id::DeploymentId,
+    ports::{Authority, Claimed, Enqueued, Holder, Place, Released},
+};
 use tokio::task::JoinSet;
 
 use crate::rig::{CAP, LONG, MANY, Rig, entry, token};
@@ -80,18 +82,29 @@ pub(crate) async fn an_added_entry_is_told_its_place_in_the_line(rig: Rig) {
     for (id, target) in [(1, 1), (2, 1), (3, 2), (9, 1), (4, 1)] {
         places.push(rig.queue.enqueue(entry(id, target), false).await.unwrap());
     }
-    let place = |place| Enqueued::Added { place };
-    assert_eq!(places, [place(1), place(2), place(1), place(3), place(3)]);
-    rig.claim_this(entry(1, 1)).await;
+    let place = |place, holder| Enqueued::Added { place, holder };
+    let expected = [1, 2, 1, 3, 3].map(|number| place(number, None));
+    assert_eq!(places, expected);
+    let lease = rig.claim_this(entry(1, 1)).await;
     let after = rig.queue.enqueue(entry(10, 1), false).await.unwrap();
-    assert_eq!(after, place(4), "what runs is not in the line");
+    let running = Some(Holder::Leased(DeploymentId(1)));
+    assert_eq!(after, place(4, running), "what runs is not in the line");
+    let later = Duration::from_secs(60);
+    let by = Authority::Lease(lease);
+    rig.queue.retry(entry(1, 1), &by, later).await.unwrap();
+    let last = rig.queue.enqueue(entry(11, 1), false).await.unwrap();
+    assert_eq!(last, place(5, Some(Holder::Delayed(DeploymentId(1)))));
 }
 
 pub(crate) async fn a_full_index_takes_an_entry_only_by_force(rig: Rig) {
     let cap = i64::try_from(CAP).unwrap();
     for id in 1..=cap {
         let added = rig.queue.enqueue(entry(id, id), false).await.unwrap();
-        assert_eq!(added, Enqueued::Added { place: 1 });
+        let first = Enqueued::Added {
+            place: 1,
+            holder: None,
+        };
+        assert_eq!(added, first);
     }
     let next = entry(cap + 1, 1);
     assert_eq!(
@@ -101,7 +114,10 @@ pub(crate) async fn a_full_index_takes_an_entry_only_by_force(rig: Rig) {
     assert_eq!(rig.places(&[next]).await, [Place::Absent]);
     assert_eq!(
         rig.queue.enqueue(next, true).await.unwrap(),
-        Enqueued::Added { place: 2 }
+        Enqueued::Added {
+            place: 2,
+            holder: None,
+        }
     );
     assert_eq!(rig.queue.depth().await.unwrap(), CAP as u64 + 1);
 }

@@ -1,0 +1,267 @@
+//! Requests that are decided on what is remembered: nothing that has changed since is overlooked.
+
+use std::collections::BTreeSet;
+
+use secrecy::ExposeSecret as _;
+use slipway_core::{
+    account::{
+        service::tokens::{self, NewToken},
+        sign_in::Bearer,
+    },
+    ctx::Ctx,
+    db,
+    deployment::{
+        by_token,
+        queue_place::WaitingFor,
+        service::Detail,
+        store::scene::{Asker, Question},
+    },
+    error::{Error, Result},
+};
+
+use crate::rig::{Rig, Site, deploy_input, minutes_later};
+
+on_both! {
+    nothing_that_has_changed_is_overlooked,
+    a_token_is_seen_to_be_used_although_it_is_remembered,
+    processes_that_accept_at_the_same_time_lose_and_repeat_nothing,
+    a_key_that_comes_again_is_recognised,
+}
+
+/// Somebody's token for a site.
+struct Caller {
+    site: Site,
+    bearer: Bearer,
+}
+
+impl Caller {
+    async fn new(rig: &Rig, slug: &str) -> Self {
+        let site = rig.site(slug).await;
+        let new = NewToken::unlimited("ci".parse().unwrap());
+        let made = tokens::create(&rig.ctx, &site.owner, None, new, db::now()).await;
+        let (_, plain) = made.unwrap();
+        let bearer = Bearer::new(plain.expose_secret(), String::new()).unwrap();
+        Self { site, bearer }
+    }
+
+    /// Deploys until that rests on what is remembered.
+    async fn warm(&self, ctx: &Ctx) {
+        for _ in 0..4 {
+            self.deploy(ctx, None).await.unwrap();
+        }
+        assert!(self.is_remembered(ctx));
+    }
+
+    fn is_remembered(&self, ctx: &Ctx) -> bool {
+        let question = Question {
+            asker: Asker::Token(self.bearer.hash.clone()),
+            project: self.site.project.slug.clone(),
+            target: self.site.target.slug.clone(),
+        };
+        ctx.premises.about(&question, db::now()).is_some()
+    }
+
+    async fn deploy(&self, ctx: &Ctx, key: Option<&str>) -> Result<Detail> {
+        let mut input = deploy_input(&self.site.target.slug);
+        input.key = key.map(|key| key.parse().unwrap());
+        by_token::request(ctx, &self.bearer, &self.site.project.slug, input).await
+    }
+}
+
+/// A change behind the process's back, and what the next request must be answered.
+type Case = (&'static str, fn(&Result<Detail>) -> bool);
+
+const CASES: [Case; 20] = [
+    ("DELETE FROM api_tokens WHERE id = @token", is_nobody),
+    (
+        "UPDATE api_tokens SET expires_at = '2001-01-01 00:00:00' WHERE id = @token",
+        is_nobody,
+    ),
+    (
+        "UPDATE api_tokens SET scopes = 'read' WHERE id = @token",
+        |answer| matches!(answer, Err(Error::TokenLimited)),
+    ),
+    (
+        "UPDATE api_tokens SET projects = '[]' WHERE id = @token",
+        is_hidden,
+    ),
+    (
+        "UPDATE users SET disabled_at = '2001-01-01 00:00:00' WHERE id = @user",
+        is_nobody,
+    ),
+    (
+        "UPDATE users SET role = 'viewer' WHERE id = @user",
+        |answer| matches!(answer, Err(Error::Forbidden(_))),
+    ),
+    (
+        "UPDATE users SET name = 'Else' WHERE id = @user",
+        |answer| {
+            let by = answer.as_ref().ok().and_then(|it| it.requested_by.as_ref());
+            by.is_some_and(|by| by.name == "Else")
+        },
+    ),
+    ("DELETE FROM memberships WHERE user_id = @user", is_hidden),
+    ("DELETE FROM projects WHERE id = @project", is_hidden),
+    (
+        "UPDATE projects SET slug = 'moved' WHERE id = @project",
+        is_hidden,
+    ),
+    (
+        "UPDATE projects SET name = 'New' WHERE id = @project",
+        |answer| answer.as_ref().is_ok_and(|it| it.project.name == "New"),
+    ),
+    (
+        "UPDATE projects SET pipeline_source = NULL WHERE id = @project",
+        |answer| is_conflict(answer, "pipeline_missing"),
+    ),
+    (
+        "UPDATE projects SET queue_policy = 'reject' WHERE id = @project",
+        |answer| is_conflict(answer, "target_busy"),
+    ),
+    (
+        "UPDATE projects SET queue_policy = 'keep_newest' WHERE id = @project",
+        |answer| {
+            let place = answer.as_ref().ok().and_then(|it| it.queue.as_ref());
+            place.is_some_and(|place| place.position == 1)
+        },
+    ),
+    (
+        "UPDATE projects SET repository = 'https://example.com/r.git' WHERE id = @project",
+        |answer| answer.as_ref().is_ok_and(|it| it.row.ref_name.is_some()),
+    ),
+    ("DELETE FROM targets WHERE id = @target", is_unknown),
+    (
+        "UPDATE targets SET slug = 'moved' WHERE id = @target",
+        is_unknown,
+    ),
+    (
+        "UPDATE targets SET project_id = @other WHERE id = @target",
+        is_unknown,
+    ),
+    // Somebody else has gone through the gate.
+    (
+        "UPDATE queue_gate SET last_id = last_id + 5 WHERE id = 1",
+        Result::is_ok,
+    ),
+    (
+        "INSERT INTO locks (covers, reason, created_at) \
+         VALUES ('everything', 'Freeze', '2001-01-01 00:00:00')",
+        |answer| {
+            let place = answer.as_ref().ok().and_then(|it| it.queue.as_ref());
+            place.is_some_and(|place| place.waiting_for == WaitingFor::Lock)
+        },
+    ),
+];
+
+fn is_nobody(answer: &Result<Detail>) -> bool {
+    matches!(answer, Err(Error::Unauthenticated))
+}
+
+fn is_hidden(answer: &Result<Detail>) -> bool {
+    matches!(answer, Err(Error::NotFound(_)))
+}
+
+fn is_unknown(answer: &Result<Detail>) -> bool {
+    matches!(answer, Err(Error::Invalid(_)))
+}
+
+fn is_conflict(answer: &Result<Detail>, wanted: &str) -> bool {
+    matches!(answer, Err(Error::Conflict { code, .. }) if *code == wanted)
+}
+
+async fn nothing_that_has_changed_is_overlooked(rig: Rig) {
+    let other = rig.site("other").await;
+    rig.execute("UPDATE targets SET slug = 'another'", []).await;
+    for (number, (change, is_right)) in CASES.into_iter().enumerate() {
+        let caller = Caller::new(&rig, &format!("site-{number}")).await;
+        caller.warm(&rig.ctx).await;
+        let last = rig.all(&caller.site).await.last().unwrap().id;
+        let token = format!(
+            "(SELECT id FROM (SELECT id FROM api_tokens WHERE token_hash = '{}') own)",
+            caller.bearer.hash
+        );
+        let sql = change
+            .replace("@token", &token)
+            .replace("@user", &caller.site.owner.user.to_string())
+            .replace("@project", &caller.site.project.id.to_string())
+            .replace("@target", &caller.site.target.id.to_string())
+            .replace("@other", &other.project.id.to_string());
+        assert_eq!(rig.execute(&sql, []).await, 1, "{sql}");
+        let answer = caller.deploy(&rig.ctx, None).await;
+        assert!(is_right(&answer), "{change}: {answer:?}");
+        // Whatever was refused was not accepted on the way.
+        let is_new = rig
+            .all(&caller.site)
+            .await
+            .last()
+            .is_some_and(|row| row.id > last);
+        assert_eq!(is_new, answer.is_ok(), "{change}");
+        if let Ok(detail) = answer {
+            assert!(detail.row.id > last, "{change}");
+        }
+    }
+}
+
+async fn a_token_is_seen_to_be_used_although_it_is_remembered(rig: Rig) {
+    let caller = Caller::new(&rig, "web").await;
+    caller.warm(&rig.ctx).await;
+    let old = minutes_later(-10);
+    let used = async || {
+        let mut found = rig.by_hash(&caller.bearer.hash).await;
+        found.pop().flatten().unwrap().used_at.unwrap()
+    };
+    rig.execute("UPDATE api_tokens SET used_at = ?", [old.into()])
+        .await;
+    // The use that is remembered is a recent one: nothing is written for every request.
+    caller.deploy(&rig.ctx, None).await.unwrap();
+    assert_eq!(used().await, old);
+    let question = Question {
+        asker: Asker::Token(caller.bearer.hash.clone()),
+        project: caller.site.project.slug.clone(),
+        target: caller.site.target.slug.clone(),
+    };
+    let later = minutes_later(2);
+    assert!(rig.ctx.premises.about(&question, later).is_none());
+    rig.ctx.premises.forget(&question);
+    caller.deploy(&rig.ctx, None).await.unwrap();
+    assert!(used().await > old);
+}
+
+async fn processes_that_accept_at_the_same_time_lose_and_repeat_nothing(rig: Rig) {
+    let caller = std::sync::Arc::new(Caller::new(&rig, "web").await);
+    let processes = [rig.limited(1000).await, rig.limited(1000).await];
+    for ctx in &processes {
+        caller.warm(ctx).await;
+    }
+    let before = rig.all(&caller.site).await.len();
+    let requests: Vec<_> = (0..60)
+        .map(|number| {
+            let (caller, ctx) = (
+                std::sync::Arc::clone(&caller),
+                processes[number % 2].clone(),
+            );
+            tokio::spawn(async move {
+                let key = format!("key-{number}");
+                caller.deploy(&ctx, Some(&key)).await.unwrap().row.id
+            })
+        })
+        .collect();
+    let mut ids = BTreeSet::new();
+    for request in requests {
+        ids.insert(request.await.unwrap());
+    }
+    assert_eq!(ids.len(), 60);
+    assert_eq!(rig.all(&caller.site).await.len(), before + 60);
+}
+
+async fn a_key_that_comes_again_is_recognised(rig: Rig) {
+    let caller = Caller::new(&rig, "web").await;
+    caller.warm(&rig.ctx).await;
+    let first = caller.deploy(&rig.ctx, Some("once")).await.unwrap();
+    assert!(caller.is_remembered(&rig.ctx));
+    let again = caller.deploy(&rig.ctx, Some("once")).await.unwrap();
+    assert_eq!(first.row.id, again.row.id);
+    caller.warm(&rig.ctx).await;
+    let other = caller.deploy(&rig.ctx, Some("twice")).await.unwrap();
+    assert!(other.row.id > first.row.id);
+}
