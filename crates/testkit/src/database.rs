@@ -11,7 +11,7 @@ use sea_orm::{ConnectOptions, ConnectionTrait, Database, DbErr};
 use tempfile::TempDir;
 use url::Url;
 
-use crate::services;
+use crate::{MariadbServer, services};
 
 /// How to sign in to the MySQL server, in the parts that the settings ask for.
 #[derive(Clone, Debug)]
@@ -54,8 +54,21 @@ enum Place {
 /// When the server is not there or refuses.
 #[must_use]
 pub fn mysql_database() -> TestDatabase {
-    let server_url = services::mysql_url();
-    let mut url = Url::parse(&server_url).expect("SLIPWAY_TEST_MYSQL_URL is a URL");
+    database_at(services::mysql_url())
+}
+
+/// The same on a server of one's own.
+///
+/// # Panics
+/// When the server is not there or refuses.
+#[must_use]
+pub fn mysql_database_on(server: &MariadbServer) -> TestDatabase {
+    let (user, password, port) = (MariadbServer::USER, server.password(), server.port());
+    database_at(format!("mysql://{user}:{password}@127.0.0.1:{port}"))
+}
+
+fn database_at(server_url: String) -> TestDatabase {
+    let mut url = Url::parse(&server_url).expect("a server has a URL");
     let account = MysqlAccount {
         host: url.host_str().unwrap_or("127.0.0.1").to_owned(),
         port: url.port().unwrap_or(3306),

@@ -27,7 +27,9 @@ mod sshd;
 
 pub use canary::{Canaries, Searched};
 pub use certs::{Authority, Certificate};
-pub use database::{MysqlAccount, TestDatabase, mysql_database, sqlite_database};
+pub use database::{
+    MysqlAccount, TestDatabase, mysql_database, mysql_database_on, sqlite_database,
+};
 pub use environment::variable;
 pub use git_repo::GitRepo;
 pub use mail::{Mail, MailServer};

@@ -25,6 +25,8 @@ pub struct MariadbServer {
     server: Server,
     folder: TempDir,
     password: String,
+    /// What it says that it is.
+    version: Option<&'static str>,
 }
 
 impl MariadbServer {
@@ -39,17 +41,33 @@ impl MariadbServer {
     /// When it does not start.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_as(None)
+    }
+
+    /// The same for one that says it is MySQL, so that nobody sends it what only MariaDB takes.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_as_mysql() -> Self {
+        Self::start_as(Some("8.0.36"))
+    }
+
+    fn start_as(version: Option<&'static str>) -> Self {
         let folder = tempfile::tempdir().expect("there is room for a temporary folder");
         let mut bytes = [0_u8; 16];
         getrandom::fill(&mut bytes).expect("the system gives random bytes");
         let password = hex::encode(bytes);
         prepare(&folder, &password);
-        let started = Server::start(START_DEADLINE, greets, |port| command(&folder, port));
+        let started = Server::start(START_DEADLINE, greets, |port| {
+            command(&folder, port, version)
+        });
         let server = started.unwrap_or_else(|| panic!("mariadbd did not start: {}", log(&folder)));
         Self {
             server,
             folder,
             password,
+            version,
         }
     }
 
@@ -75,8 +93,8 @@ impl MariadbServer {
     /// # Panics
     /// When it does not start.
     pub fn restart(&mut self) {
-        let folder = &self.folder;
-        self.server.restart(|port| command(folder, port));
+        let (folder, version) = (&self.folder, self.version);
+        self.server.restart(|port| command(folder, port, version));
     }
 }
 
@@ -109,7 +127,7 @@ fn path(folder: &TempDir, name: &str) -> String {
     folder.path().join(name).display().to_string()
 }
 
-fn command(folder: &TempDir, port: u16) -> Command {
+fn command(folder: &TempDir, port: u16, version: Option<&str>) -> Command {
     let user = rustix::process::geteuid()
         .is_root()
         .then_some("--user=root");
@@ -127,7 +145,8 @@ fn command(folder: &TempDir, port: u16) -> Command {
         // Written at each commit, so that a killed server loses nothing, but not forced to disk.
         .args(["--innodb-flush-log-at-trx-commit=2"])
         .args(["--character-set-server=utf8mb4", "--max-connections=500"])
-        .args(["--innodb-buffer-pool-size=256M"]);
+        .args(["--innodb-buffer-pool-size=256M"])
+        .args(version.map(|version| format!("--version={version}")));
     command
 }
 

@@ -6,7 +6,7 @@ use slipway_core::db::Bundle;
 
 use crate::rig::Rig;
 
-on_both! {
+everywhere! {
     values_arrive_as_they_were,
     an_expectation_that_is_not_met_undoes_everything,
     an_error_undoes_everything,

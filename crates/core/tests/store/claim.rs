@@ -21,7 +21,7 @@ use slipway_core::{
 
 use crate::rig::{LEASE, Rig, Site, token};
 
-on_both! {
+everywhere! {
     only_one_of_twenty_claimers_wins,
     an_older_one_of_the_target_goes_first,
     other_targets_do_not_wait,

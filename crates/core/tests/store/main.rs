@@ -29,6 +29,17 @@ macro_rules! on_both {
     };
 }
 
+/// The same, and a function that goes through all of them on a database of the caller's.
+macro_rules! everywhere {
+    ($($scenario:ident),+ $(,)?) => {
+        on_both! { $($scenario),+ }
+
+        pub(crate) async fn everything(rig: &impl AsyncFn() -> crate::rig::Rig) {
+            $(Box::pin($scenario(rig().await)).await;)+
+        }
+    };
+}
+
 mod accounts;
 mod admission;
 mod audit;
@@ -59,5 +70,6 @@ mod rotation;
 mod run_input;
 mod secrets;
 mod steps;
+mod text;
 mod together;
 mod visibility;

@@ -21,7 +21,7 @@ use slipway_core::{
 
 use crate::rig::{Rig, Site, deploy_input, minutes_later};
 
-on_both! {
+everywhere! {
     nothing_that_has_changed_is_overlooked,
     a_token_is_seen_to_be_used_although_it_is_remembered,
     processes_that_accept_at_the_same_time_lose_and_repeat_nothing,

@@ -87,7 +87,7 @@ impl Rig {
         find_tokens(self.ctx.db.reader(), &hashes).await.unwrap()
     }
 
-    async fn on(database: TestDatabase) -> Self {
+    pub(crate) async fn on(database: TestDatabase) -> Self {
         let settings = settings(&database);
         let db = Db::connect(&settings.database).await.unwrap();
         schema::migrate(&db, &settings.database).await.unwrap();

@@ -25,7 +25,7 @@ use slipway_core::{
 
 use crate::rig::{LEASE, Rig, Site, token};
 
-on_both! {
+everywhere! {
     claims_made_together_are_judged_one_by_one,
     a_claim_that_changed_meanwhile_spoils_no_other,
     two_of_one_target_are_never_claimed_together,
