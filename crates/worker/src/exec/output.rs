@@ -13,6 +13,8 @@ use super::Limits;
 
 /// One read takes at most as much as a pipe holds.
 const PIPE_BYTES: usize = 64 * 1024;
+/// What most commands print fits into this, and wiping memory takes its time.
+const FEW_BYTES: usize = 4 * 1024;
 
 /// Takes a command's output as it comes.
 ///
@@ -89,14 +91,18 @@ pub(super) struct Pump {
 impl Pump {
     pub(super) async fn run(mut self, sink: &mut impl Sink) {
         // What is read may hold secrets.
-        let mut buffer = Zeroizing::new(vec![0_u8; PIPE_BYTES]);
+        let mut buffer = Zeroizing::new(vec![0_u8; FEW_BYTES]);
         let idle_timeout = self.limits.idle_timeout.unwrap_or(Duration::MAX);
         let mut open = true;
         while !self.over.is_cancelled() {
             tokio::select! {
                 biased;
                 read = self.reader.read(&mut buffer), if open => {
+                    let is_full = read.as_ref().is_ok_and(|count| *count == buffer.len());
                     open = forward(read, &buffer, sink).await;
+                    if is_full && buffer.len() < PIPE_BYTES {
+                        buffer = Zeroizing::new(vec![0_u8; PIPE_BYTES]);
+                    }
                 }
                 () = self.over.cancelled() => {}
                 () = tokio::time::sleep(idle_timeout), if !self.silent.is_cancelled() => self.silent.cancel(),
