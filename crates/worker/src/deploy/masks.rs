@@ -67,7 +67,7 @@ impl Pipes {
     /// An empty pipe for a run; `name` is for a new one.
     pub(super) fn open(&self, name: &str) -> io::Result<Masks> {
         let pipe = match self.idle() {
-            Some(pipe) => pipe,
+            Some(pipe) => pipe.named(&self.0.folder.join(name))?,
             None => Pipe::make(&self.0.folder, name)?,
         };
         Ok(Masks {
@@ -123,10 +123,22 @@ impl Pipe {
         there.is_some() && there == self.file.metadata().map(place).ok()
     }
 
-    /// The same without what is in it, which goes when nobody has it open any more. None, and no
-    /// pipe there, when a process of the run before still has it: it could read what others write.
+    /// The same elsewhere.
+    fn named(self, path: &Path) -> io::Result<Self> {
+        fs::rename(&self.path, path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            ..self
+        })
+    }
+
+    /// The same without what is in it, which goes when nobody has it open any more, and where nobody
+    /// of the run before knows it. None, and no pipe there, when one of them still has it: it could
+    /// read what others write.
     fn emptied(self) -> Option<Self> {
-        let Self { path, file } = self;
+        let name = self.path.file_name()?.to_string_lossy();
+        let hidden = self.path.with_file_name(format!("idle-{name}"));
+        let Self { path, file } = self.named(&hidden).ok()?;
         drop(file);
         let Ok(Some(file)) = unused(&path) else {
             remove(&path);
@@ -138,7 +150,9 @@ impl Pipe {
 
 /// Opens a pipe that nobody else has open.
 fn unused(path: &Path) -> io::Result<Option<File>> {
-    if open(path, (false, true)).is_ok() {
+    // Nothing but this says that nobody reads.
+    let unread = open(path, (false, true)).err();
+    if unread.and_then(|error| error.raw_os_error()) != Some(Errno::NXIO.raw_os_error()) {
         return Ok(None);
     }
     // It is at its end only while nobody writes.
@@ -245,6 +259,10 @@ mod tests {
         pipe.write_all(text.as_bytes()).unwrap();
     }
 
+    fn inode(masks: &Masks) -> u64 {
+        fs::metadata(masks.path()).unwrap().ino()
+    }
+
     #[test]
     fn value_is_there_as_soon_as_it_was_written() {
         let dir = tempfile::tempdir().unwrap();
@@ -283,11 +301,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let pipes = Pipes::within(dir.path());
         let first = pipes.open("1-1").unwrap();
-        let path = first.path();
+        let (path, inode) = (first.path(), inode(&first));
         write(&first, "of the first run\n");
         drop(first);
         let mut second = pipes.open("2-1").unwrap();
-        assert_eq!(second.path(), path);
+        assert_eq!(self::inode(&second), inode);
+        assert!(!path.exists(), "whoever knows the old name finds nothing");
         assert!(second.take().is_empty());
         write(&second, "of the second run\n");
         assert_eq!(texts(&second.take()), ["of the second run"]);
@@ -305,9 +324,9 @@ mod tests {
             assert!(!path.exists(), "{access:?}");
         }
         let masks = pipes.open("2-1").unwrap();
-        let path = masks.path();
+        let idle = masks.path().with_file_name("idle-2-1");
         drop(masks);
-        fs::remove_file(&path).unwrap();
+        fs::remove_file(&idle).unwrap();
         let mut masks = pipes.open("3-1").unwrap();
         write(&masks, "value\n");
         assert_eq!(texts(&masks.take()), ["value"]);

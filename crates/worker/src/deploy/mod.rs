@@ -212,7 +212,9 @@ async fn carry_out(
         Err(stop) => return (Err(stop), Last::default()),
     };
     journal.note(&greeting(shop, assignment)).await;
-    if steps::is_idle(assignment) {
+    let row = &assignment.row;
+    // An earlier run may still have to be refused at the target.
+    if row.attempt == 1 && row.interruptions == 0 && steps::is_idle(assignment) {
         return leave_out(assignment, &journal).await;
     }
     let scope = Scope {
