@@ -71,7 +71,7 @@ impl Connection {
                 };
                 Ok(Transaction::Pool(pool.begin_with_options(options).await?))
             }
-            Self::Warm(warm) => Ok(Transaction::Pool(warm.pool().begin().await?)),
+            Self::Warm(warm) => Ok(Transaction::Pool(warm.pool_with_room().begin().await?)),
             Self::Relay(relay) => Ok(Transaction::Relay(relay.begin().await?)),
         }
     }
@@ -91,7 +91,7 @@ impl Connection {
     pub(super) async fn ping(&self) -> Result<(), DbErr> {
         match self {
             Self::Pool(pool) => pool.ping().await,
-            Self::Warm(warm) => warm.pool().ping().await,
+            Self::Warm(warm) => warm.pool_with_room().ping().await,
             Self::Relay(relay) => {
                 let ping = Statement::from_string(DbBackend::Sqlite, "SELECT 1");
                 relay.query(ping).await.map(|_rows| ())

@@ -97,6 +97,9 @@ impl Db {
         };
         let share = server.max_connections / 2 / u32::try_from(threads).unwrap_or(u32::MAX);
         if share < 2 {
+            if let Connection::Warm(warm) = &self.writer {
+                warm.keep_none();
+            }
             return self.clone();
         }
         let pool = pool_options(share).connect_lazy_with(server.options.clone());

@@ -7,12 +7,16 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use sea_orm::{DatabaseConnection, DbErr, RuntimeErr};
 use sqlx::{Connection as _, MySql, MySqlPool, pool::PoolConnection};
+use tokio::time::{Instant, timeout};
 
 /// A connection that nobody has used for so long is asked first: its server may have gone.
 const TRUSTED: Duration = Duration::from_secs(1);
@@ -31,16 +35,18 @@ pub struct Warm {
     is_mariadb: bool,
 }
 
-/// A connection that was lent.
+/// A connection that was lent. Dropping it closes it, which undoes whatever it is in the middle of:
+/// an answer that nobody has read would be taken for that of the next question.
 pub(super) struct Lent {
-    pub(super) connection: PoolConnection<MySql>,
+    /// There until it is given back.
+    connection: Option<PoolConnection<MySql>>,
     since: Instant,
 }
 
 /// Connections between two uses, the one that was used last at the end.
 struct Kept {
     idle: Mutex<Vec<(Lent, Instant)>>,
-    most: usize,
+    most: AtomicUsize,
 }
 
 impl fmt::Debug for Warm {
@@ -58,7 +64,7 @@ impl Warm {
         let half = pool.options().get_max_connections() / 2;
         let kept = Kept {
             idle: Mutex::default(),
-            most: usize::try_from(half).unwrap_or(usize::MAX),
+            most: AtomicUsize::new(usize::try_from(half).unwrap_or(usize::MAX)),
         };
         Self {
             pool: DatabaseConnection::from(pool),
@@ -67,9 +73,33 @@ impl Warm {
         }
     }
 
-    /// The pool itself, for transactions and migrations.
+    /// The pool itself, for migrations.
     pub(super) fn pool(&self) -> &DatabaseConnection {
         &self.pool
+    }
+
+    /// The pool for those who want a connection of it now: one is returned to it if it has no other.
+    pub(super) fn pool_with_room(&self) -> &DatabaseConnection {
+        let pool = self.pool.get_mysql_connection_pool();
+        if pool.num_idle() == 0 && pool.size() >= pool.options().get_max_connections() {
+            let oldest = self
+                .kept
+                .take(|idle| (!idle.is_empty()).then(|| idle.remove(0)));
+            drop(oldest.and_then(|(lent, _)| lent.into_pooled()));
+        }
+        &self.pool
+    }
+
+    /// Keeps nothing from now on: several runtimes share the pool, and a connection goes with the one
+    /// that opened it. The pool asks before it lends.
+    pub(super) fn keep_none(&self) {
+        self.kept.most.store(0, Ordering::Relaxed);
+        self.kept.lock().clear();
+    }
+
+    /// Closes what is kept: one connection of the server was lost, and the others hardly live.
+    pub(super) fn distrust(&self) {
+        self.kept.lock().clear();
     }
 
     /// Whether the server takes statements that only `MariaDB` knows.
@@ -79,21 +109,22 @@ impl Warm {
 
     /// A connection that works, as far as anybody knows.
     pub(super) async fn take(&self) -> Result<Lent, DbErr> {
-        while let Some((mut lent, used)) = self.kept.newest() {
+        if let Some((mut lent, used)) = self.kept.take(Vec::pop) {
             if used.elapsed() <= TRUSTED {
                 return Ok(lent);
             }
-            let asked = tokio::time::timeout(ANSWER, lent.connection.ping()).await;
-            if matches!(asked, Ok(Ok(()))) {
+            if let Some(connection) = lent.connection()
+                && matches!(timeout(ANSWER, connection.ping()).await, Ok(Ok(())))
+            {
                 return Ok(lent);
             }
-            lent.close();
+            self.distrust();
         }
         let connection = self.pool.get_mysql_connection_pool().acquire().await;
         let connection =
             connection.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))?;
         Ok(Lent {
-            connection,
+            connection: Some(connection),
             since: Instant::now(),
         })
     }
@@ -102,12 +133,13 @@ impl Warm {
     pub(super) fn give_back(&self, lent: Lent) {
         let now = Instant::now();
         let is_old = now.duration_since(lent.since) > LENT;
+        let most = self.kept.most.load(Ordering::Relaxed);
         let mut idle = self.kept.lock();
         let unneeded = idle
             .first()
             .is_some_and(|(_, used)| now.duration_since(*used) > NEEDED)
             .then(|| idle.remove(0));
-        let surplus = if is_old || idle.len() >= self.kept.most {
+        let surplus = if is_old || idle.len() >= most {
             Some(lent)
         } else {
             idle.push((lent, now));
@@ -115,14 +147,29 @@ impl Warm {
         };
         drop(idle);
         // The pool takes them back in a task of its own.
-        drop((unneeded, surplus));
+        let unneeded = unneeded.and_then(|(lent, _)| lent.into_pooled());
+        drop((unneeded, surplus.and_then(Lent::into_pooled)));
     }
 }
 
 impl Lent {
-    /// Closes it: that undoes whatever it is in the middle of.
-    pub(super) fn close(self) {
-        drop(self.connection.detach());
+    /// The connection.
+    pub(super) fn connection(&mut self) -> Option<&mut PoolConnection<MySql>> {
+        self.connection.as_mut()
+    }
+
+    /// The connection as the pool takes it back when it is dropped.
+    fn into_pooled(mut self) -> Option<PoolConnection<MySql>> {
+        self.connection.take()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            // Without a task, which would want a runtime that may have ended.
+            drop(connection.detach());
+        }
     }
 }
 
@@ -131,16 +178,10 @@ impl Kept {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn newest(&self) -> Option<(Lent, Instant)> {
-        self.lock().pop()
-    }
-}
-
-impl Drop for Kept {
-    /// The pool would want a runtime, which may have ended by now.
-    fn drop(&mut self) {
-        for (lent, _) in self.lock().drain(..) {
-            lent.close();
-        }
+    fn take(
+        &self,
+        which: impl FnOnce(&mut Vec<(Lent, Instant)>) -> Option<(Lent, Instant)>,
+    ) -> Option<(Lent, Instant)> {
+        which(&mut self.lock())
     }
 }

@@ -73,3 +73,4 @@ mod steps;
 mod text;
 mod together;
 mod visibility;
+mod warm;

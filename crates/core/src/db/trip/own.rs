@@ -66,7 +66,7 @@ impl Own {
 
     /// Answers what was wanted, and the error that kept the rest from being carried out.
     pub(super) async fn ask(&mut self, text: Text) -> (Vec<Answer>, Option<sqlx::Error>) {
-        let Some(Lent { connection, .. }) = &mut self.lent else {
+        let Some(connection) = self.lent.as_mut().and_then(Lent::connection) else {
             return (Vec::new(), Some(sqlx::Error::PoolClosed));
         };
         let mut answers = Vec::with_capacity(text.is_wanted.len());
@@ -83,7 +83,12 @@ impl Own {
                     }
                 }
                 Ok(None) => return (answers, None),
-                Err(error) => return (answers, Some(error)),
+                Err(error) => {
+                    if !matches!(error, sqlx::Error::Database(_)) {
+                        self.warm.distrust();
+                    }
+                    return (answers, Some(error));
+                }
             }
         }
     }
@@ -103,18 +108,10 @@ impl Own {
     }
 
     pub(super) async fn roll_back(&mut self) {
-        if let Some(Lent { connection, .. }) = &mut self.lent
+        if let Some(connection) = self.lent.as_mut().and_then(Lent::connection)
             && connection.execute(sqlx::raw_sql("ROLLBACK")).await.is_ok()
         {
             self.give_back();
-        }
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        if let Some(lent) = self.lent.take() {
-            lent.close();
         }
     }
 }
