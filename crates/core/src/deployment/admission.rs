@@ -159,6 +159,12 @@ impl Admission {
         admitted.ok_or_else(|| db::broken("a request that rests on nothing was not looked at"))
     }
 
+    /// Whether a request that rests on a premise is worth a try.
+    #[must_use]
+    pub fn takes_premises(&self) -> bool {
+        self.door.mark.is_alone()
+    }
+
     /// The same for one that may rest on a premise. Nothing, and nothing was accepted, when that does
     /// not hold any more or could not be asked about: then the request has to be looked up.
     ///

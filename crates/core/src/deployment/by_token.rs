@@ -37,7 +37,9 @@ pub async fn request(
         project: project.to_owned(),
         target: input.target.clone(),
     };
-    if let Some(premise) = ctx.premises.about(&question, db::now()) {
+    if ctx.admission.takes_premises()
+        && let Some(premise) = ctx.premises.about(&question, db::now())
+    {
         let actor = token_owner(ctx, bearer, Some(premise.token.clone()), db::now()).await;
         let decided = actor.and_then(|actor| {
             let decided = decide(&actor, Some(premise.scene.clone()), input.clone())?;

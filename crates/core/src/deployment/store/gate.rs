@@ -51,11 +51,9 @@ struct Seen {
     is_used: bool,
 }
 
-/// Ids that a batch expects to be given. Dropping it says that it was not.
+/// That a batch expects certain ids. Dropping it says that it was not given them.
 #[derive(Debug)]
 pub struct Expected<'a> {
-    /// The ids.
-    pub ids: Ids,
     mark: &'a Mark,
     is_met: bool,
 }
@@ -65,19 +63,27 @@ impl Mark {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next ids, if nobody else seems to take any.
-    pub fn expect(&self, count: usize) -> Option<Expected<'_>> {
+    /// Whether nobody else seems to go through the gate.
+    pub fn is_alone(&self) -> bool {
+        self.seen().is_alone
+    }
+
+    /// The ids that are given next, if nobody else seems to take any.
+    pub fn next(&self) -> Option<Ids> {
+        let seen = self.seen();
+        let last = seen.last_id.filter(|_| seen.is_alone && !seen.is_used);
+        last.map(|before| Ids { before })
+    }
+
+    /// Goes by the mark with so many ids, which are still the next ones or nobody's.
+    pub fn expect(&self, ids: Ids, count: usize) -> Option<Expected<'_>> {
         let mut seen = self.seen();
-        if !seen.is_alone || seen.is_used {
+        if !seen.is_alone || seen.is_used || seen.last_id != Some(ids.before) {
             return None;
         }
-        let ids = Ids {
-            before: seen.last_id?,
-        };
         seen.is_used = true;
         seen.last_id = Some(ids.after(count).before);
         Some(Expected {
-            ids,
             mark: self,
             is_met: false,
         })
@@ -249,45 +255,50 @@ mod tests {
     fn alone() -> Mark {
         let mark = Mark::default();
         mark.given(Ids { before: 0 }, Ids { before: 8 });
-        assert!(mark.expect(1).is_none(), "others may be there");
+        assert!(mark.next().is_none(), "others may be there");
         mark.given(Ids { before: 8 }, Ids { before: 10 });
         mark
+    }
+
+    fn next(mark: &Mark) -> Option<i64> {
+        mark.next().map(|ids| ids.before)
     }
 
     #[test]
     fn who_is_alone_knows_the_next_ids() {
         let mark = alone();
         for before in [10, 13] {
-            let expected = mark.expect(3).unwrap();
-            assert_eq!(expected.ids.before, before);
-            expected.met();
+            assert_eq!(next(&mark), Some(before));
+            mark.expect(Ids { before }, 3).unwrap().met();
         }
     }
 
     #[test]
     fn two_batches_never_expect_the_same_ids() {
         let mark = alone();
-        let first = mark.expect(3).unwrap();
-        assert!(mark.expect(1).is_none());
+        let ids = mark.next().unwrap();
+        let first = mark.expect(ids, 3).unwrap();
+        assert!(mark.expect(ids, 1).is_none() && mark.next().is_none());
         mark.given(Ids { before: 13 }, Ids { before: 15 });
         first.met();
-        assert_eq!(mark.expect(1).unwrap().ids.before, 15);
+        assert!(mark.expect(ids, 1).is_none(), "they are others' by now");
+        assert_eq!(next(&mark), Some(15));
     }
 
     #[test]
     fn nothing_is_expected_once_somebody_else_was_there() {
         let mark = alone();
         mark.given(Ids { before: 12 }, Ids { before: 13 });
-        assert!(mark.expect(1).is_none());
+        assert_eq!(next(&mark), None);
         mark.given(Ids { before: 13 }, Ids { before: 14 });
-        assert_eq!(mark.expect(1).unwrap().ids.before, 14);
+        assert_eq!(next(&mark), Some(14));
     }
 
     #[test]
     fn ids_that_were_not_given_are_expected_by_nobody() {
         let mark = alone();
-        drop(mark.expect(3));
-        assert!(mark.expect(1).is_none());
+        drop(mark.expect(Ids { before: 10 }, 3));
+        assert_eq!(next(&mark), None);
     }
 
     #[test]

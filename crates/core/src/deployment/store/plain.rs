@@ -75,14 +75,16 @@ pub(super) async fn admit_expected(
     now: DateTime<Utc>,
 ) -> Result<Option<Vec<Admitted>>> {
     let count = requests.len();
-    let Some(expected) = door.mark.expect(count) else {
+    let Some(ids) = door.mark.next() else {
         return Ok(None);
     };
-    let ids = expected.ids;
     let batch = Wanted::new(requests, ids, now);
     if !batch.told.is_empty() || !door.bound.admits(ids, count, door.limit) {
         return Ok(None);
     }
+    let Some(expected) = door.mark.expect(ids, count) else {
+        return Ok(None);
+    };
     let premises: Vec<&Premise> = requests
         .iter()
         .filter_map(|request| request.premise.as_deref())

@@ -20,8 +20,10 @@ use crate::{
         store::KnownToken,
     },
     db::distinct,
+    deployment::status::Status,
     id::TargetId,
     lock,
+    notify::outbox::deployment::{mask, requested},
     project::{
         entity::{self as project, membership},
         policy::QueuePolicy,
@@ -48,7 +50,8 @@ impl Premise {
     pub fn new(token: Option<KnownToken>, scene: Option<Scene>) -> Option<Self> {
         let (token, scene) = token.zip(scene)?;
         let target = scene.target_id.zip(scene.target_slug.clone())?;
-        let is_plain = scene.queue_policy == QueuePolicy::QueueAll && scene.locks == 0;
+        let is_heard = scene.told & mask(&requested(Status::Queued)) != 0;
+        let is_plain = scene.queue_policy == QueuePolicy::QueueAll && scene.locks == 0 && !is_heard;
         is_plain.then_some(Self {
             token,
             scene,
