@@ -11,6 +11,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use slipway_testkit::chaos::{
     Counts, Fault, Lengths, Options, Report, Sizes, backlog, fairness, faults, parse_counts, step,
 };
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The status of a program that was interrupted.
+const INTERRUPTED: u8 = 130;
 
 /// Runs Slipway's processes with servers of their own, breaks things on purpose while clients ask
 /// for deployments, and checks that none is lost, doubled, stuck, late or out of order.
@@ -99,7 +103,18 @@ fn main() -> anyhow::Result<ExitCode> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    runtime.block_on(run(&arguments))
+    // Whatever was started ends with what the runtime holds.
+    runtime.block_on(async {
+        let mut terminated = signal(SignalKind::terminate())?;
+        tokio::select! {
+            ended = run(&arguments) => ended,
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted?;
+                Ok(ExitCode::from(INTERRUPTED))
+            }
+            _ = terminated.recv() => Ok(ExitCode::from(INTERRUPTED)),
+        }
+    })
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
