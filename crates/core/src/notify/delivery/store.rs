@@ -109,15 +109,26 @@ pub async fn of_uid(conn: &impl ConnectionTrait, uid: &str) -> Result<Option<Del
 /// # Errors
 /// When the database fails.
 pub async fn give_up(conn: &impl ConnectionTrait, id: DeliveryId, why: &str) -> Result<bool> {
+    let given_up = end_waiting(conn, &[id], (State::Dropped, why)).await?;
+    Ok(given_up > 0)
+}
+
+/// Ends those of these deliveries that still wait, as a sender may have taken some meanwhile; answers
+/// how many.
+async fn end_waiting(
+    conn: &impl ConnectionTrait,
+    ids: &[DeliveryId],
+    (state, why): (State, &str),
+) -> Result<u64> {
     let updated = Entity::update_many()
-        .col_expr(Column::State, Expr::value(State::Dropped))
+        .col_expr(Column::State, Expr::value(state))
         .col_expr(Column::Answer, Expr::value(why))
         .col_expr(Column::EndedUs, now_us(conn.get_database_backend()))
-        .filter(Column::Id.eq(id))
+        .filter(Column::Id.is_in(ids.iter().copied()))
         .filter(Column::State.eq(State::Pending))
         .exec(conn)
         .await?;
-    Ok(updated.rows_affected > 0)
+    Ok(updated.rows_affected)
 }
 
 /// Has a delivery that has ended sent once more, under another key. False when it had not ended.
@@ -159,16 +170,7 @@ async fn give_up_late(conn: &impl ConnectionTrait, some: u64) -> Result<u64> {
         return Ok(0);
     }
     let why = "It could not be sent for so long that it is not sent any more.";
-    let updated = Entity::update_many()
-        .col_expr(Column::State, Expr::value(State::Failed))
-        .col_expr(Column::Answer, Expr::value(why))
-        .col_expr(Column::EndedUs, now_us(conn.get_database_backend()))
-        .filter(Column::Id.is_in(ids))
-        // A sender may have taken one of them meanwhile.
-        .filter(Column::State.eq(State::Pending))
-        .exec(conn)
-        .await?;
-    Ok(updated.rows_affected)
+    end_waiting(conn, &ids, (State::Failed, why)).await
 }
 
 /// Gives up what has waited for too long, and removes notices that are older than this and of which
