@@ -42,6 +42,8 @@ pub struct Premise {
     /// The project, the owner's role in it, and the target.
     pub scene: Scene,
     target: (TargetId, String),
+    /// The scene without the target, by which a batch tells who asks for the same but there.
+    place: Scene,
 }
 
 impl Premise {
@@ -52,8 +54,13 @@ impl Premise {
         let target = scene.target_id.zip(scene.target_slug.clone())?;
         let is_heard = scene.told & mask(&requested(Status::Queued)) != 0;
         let is_plain = scene.queue_policy == QueuePolicy::QueueAll && scene.locks == 0 && !is_heard;
-        is_plain.then_some(Self {
+        is_plain.then(|| Self {
             token,
+            place: Scene {
+                target_id: None,
+                target_slug: None,
+                ..scene.clone()
+            },
             scene,
             target,
         })
@@ -113,12 +120,7 @@ pub fn conditions(premises: &[&Premise]) -> Vec<SimpleExpr> {
 impl Premise {
     /// Whether another one differs in nothing but the target.
     fn is_like(&self, other: &Self) -> bool {
-        let scene = |premise: &Self| Scene {
-            target_id: None,
-            target_slug: None,
-            ..premise.scene.clone()
-        };
-        self.token == other.token && scene(self) == scene(other)
+        self.token == other.token && self.place == other.place
     }
 
     /// Counts those of the targets that are still as they were, which is none of them when anything
