@@ -160,7 +160,7 @@ fn of(targets: Vec<TargetId>) -> SelectStatement {
         .to_owned()
 }
 
-/// How many kinds of values the target's runs are given.
+/// Whether the target's runs are given values, plain or secret.
 fn given() -> SelectStatement {
     use variable::entity as plain;
     use vault::entity as secret;
