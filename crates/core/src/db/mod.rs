@@ -8,7 +8,11 @@ mod together;
 mod trip;
 mod warm;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use sea_orm::{
@@ -17,7 +21,8 @@ use sea_orm::{
 };
 use secrecy::ExposeSecret as _;
 use sqlx::{
-    ConnectOptions as _, Executor as _,
+    ConnectOptions as _, Executor as _, SqlitePool,
+    error::DatabaseError,
     mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -34,6 +39,12 @@ use crate::{
 
 /// How often a transaction is tried again when the database asks for it.
 const TRANSIENT_RETRIES: u32 = 5;
+
+/// How long SQLite may wait for a file that somebody else has locked.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// The pause between two attempts to open such a file.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// What every MySQL session is told. A statement sees what was committed before it, as on SQLite;
 /// the usual isolation would show a transaction the past, and lock gaps beside its rows. A value
@@ -116,21 +127,16 @@ impl Db {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(10))
+            .busy_timeout(BUSY)
             .disable_statement_logging();
         let context = || format!("opening the SQLite database {}", path.display());
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options.clone())
-            .await
-            .with_context(context)?;
-        let reader = SqlitePoolOptions::new()
-            .max_connections(4)
-            .connect_with(options)
-            .await
-            .with_context(context)?;
+            .max_lifetime(None);
+        let writer = open(writer, &options).await.with_context(context)?;
+        let reader = SqlitePoolOptions::new().max_connections(4);
+        let reader = open(reader, &options).await.with_context(context)?;
         Ok(Self {
             writer: Connection::Pool(writer.into()),
             reader: Connection::Pool(reader.into()),
@@ -228,6 +234,26 @@ impl Db {
     }
 }
 
+/// Opens the first connection of a pool. SQLite itself waits for a lock except where two would wait
+/// for each other, and the change to WAL that the first ever opening makes is such a place: it
+/// reads, then writes. Several processes that open a new file at once therefore try again.
+async fn open(
+    pool: SqlitePoolOptions,
+    options: &SqliteConnectOptions,
+) -> Result<SqlitePool, sqlx::Error> {
+    let deadline = Instant::now() + BUSY;
+    loop {
+        let opened = pool.clone().connect_with(options.clone()).await;
+        let busy = opened
+            .as_ref()
+            .is_err_and(|error| error.as_database_error().is_some_and(is_busy));
+        if !busy || Instant::now() >= deadline {
+            return opened;
+        }
+        tokio::time::sleep(BUSY_PAUSE).await;
+    }
+}
+
 fn pool_options(max_connections: u32) -> MySqlPoolOptions {
     MySqlPoolOptions::new()
         .max_connections(max_connections)
@@ -279,8 +305,13 @@ pub fn is_transient(error: &DbErr) -> bool {
     if let Some(mysql) = database.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
         return matches!(mysql.number(), 1205 | 1213);
     }
+    is_busy(database)
+}
+
+/// Whether SQLite says that somebody else has locked the file.
+fn is_busy(error: &dyn DatabaseError) -> bool {
     // The low byte of an extended code is its kind: 5 is SQLITE_BUSY.
-    let code = database.code().and_then(|code| code.parse::<u32>().ok());
+    let code = error.code().and_then(|code| code.parse::<u32>().ok());
     code.is_some_and(|code| code & 0xff == 5)
 }
 

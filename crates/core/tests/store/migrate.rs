@@ -1,5 +1,7 @@
 //! Bringing the schema up, and what the columns keep.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use slipway_core::{
     db::Db,
@@ -9,6 +11,7 @@ use slipway_core::{
     settings::Settings,
 };
 use slipway_testkit::TestDatabase;
+use sqlx::{ConnectOptions as _, Executor as _, sqlite::SqliteConnectOptions};
 
 use crate::rig::{Rig, conflict, new_project, settings};
 
@@ -49,6 +52,23 @@ async fn four_processes_migrate_an_empty_sqlite_file_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_processes_migrate_an_empty_mysql_database_at_once() {
     four_at_once(slipway_testkit::mysql_database()).await;
+}
+
+/// Opening a file for the first time changes it, and SQLite does not wait for that by itself.
+#[tokio::test]
+async fn a_new_sqlite_file_that_another_process_writes_is_waited_for() {
+    let database = slipway_testkit::sqlite_database();
+    let settings = settings(&database).database;
+    let options = SqliteConnectOptions::new()
+        .filename(settings.path.as_deref().unwrap())
+        .create_if_missing(true);
+    let mut other = options.connect().await.unwrap();
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let mut opening = Box::pin(Db::connect(&settings));
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut opening).await;
+    assert!(early.is_err(), "opened or given up beside a writer");
+    other.execute("ROLLBACK").await.unwrap();
+    opening.await.unwrap().ping().await.unwrap();
 }
 
 #[tokio::test]
