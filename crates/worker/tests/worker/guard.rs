@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     interruption::{take_back, waiting_in},
-    process::{is_gone, until_gone},
+    process::{is_gone, pid_in, until_gone},
     rig::{DEADLINE, guard_program},
 };
 
@@ -52,14 +52,6 @@ fn run(script: &str, at: &Path, scope: Scope) -> JoinHandle<Outcome> {
         let mut output = Captured::new(10_000);
         exec::run(&command, &Limits::new(LONG), &scope, &mut output).await
     })
-}
-
-async fn pid_in(file: &Path) -> String {
-    eventually(DEADLINE, async || match fs::read_to_string(file) {
-        Ok(text) if text.ends_with('\n') => Ok(text.trim().to_owned()),
-        read => Err(read),
-    })
-    .await
 }
 
 async fn pids_in(at: &Path) -> Vec<String> {
@@ -259,7 +251,7 @@ async fn worker_that_can_have_no_guard_gives_its_runs_back_without_a_charge() {
     let worker = rig.worker();
     let runner = worker.runner.clone();
     let run = tokio::spawn(async move { runner.run_once().await });
-    let pid = rig.until_exists("pid").await;
+    let pid = rig.until_pid().await;
     fs::remove_file(&path).unwrap();
     worker.kill_guard();
     run.await.unwrap();
@@ -278,7 +270,7 @@ async fn lease_that_was_lost_ends_the_run_although_the_worker_is_stuck() {
     let worker = rig.worker();
     let runner = worker.runner.clone();
     let run = tokio::spawn(async move { runner.run_once().await });
-    let pid = rig.until_exists("pid").await;
+    let pid = rig.until_pid().await;
     take_back(&rig, &rig.row(id).await).await;
     // This thread is the worker's runtime. The thread that renews is not, and learns of it.
     eventually_blocking(DEADLINE, || if is_gone(&pid) { Ok(()) } else { Err(&pid) });

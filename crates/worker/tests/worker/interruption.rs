@@ -56,7 +56,7 @@ async fn cancelled_build_is_stopped_with_its_processes() {
         (Status::Cancelled, "cancelled", "Somebody cancelled it.")
     );
     assert_eq!(row.cancel_requested_by, Some(rig.admin.user));
-    until_gone(&rig.until_exists("pid").await).await;
+    until_gone(&rig.until_pid().await).await;
     running.drain().await;
     assert_eq!(rig.current(), None);
     rig.assert_no_run_folder();
@@ -180,7 +180,7 @@ async fn lost_run_is_stopped_when_its_lease_is_not_renewed_and_writes_nothing() 
     take_back(&rig, &rig.row(id).await).await;
     let (row, steps, log) = (rig.row(id).await, rig.steps(id).await, rig.log(id).await);
 
-    until_gone(&rig.until_exists("pid").await).await;
+    until_gone(&rig.until_pid().await).await;
     run.await.unwrap();
     assert_eq!(rig.row(id).await, row);
     assert_eq!(rig.steps(id).await, steps);
@@ -210,7 +210,7 @@ async fn lost_run_that_prints_is_stopped_by_its_next_line() {
     let worker = rig.worker();
     let runner = worker.runner.clone();
     let run = tokio::spawn(async move { runner.run_once().await });
-    let pid = rig.until_exists("pid").await;
+    let pid = rig.until_pid().await;
     // Renewals are far apart: what stops the run is the refused line.
     take_back(&rig, &rig.row(id).await).await;
     let log = rig.log(id).await;
@@ -233,7 +233,7 @@ async fn run_whose_lease_cannot_be_renewed_stops_although_it_does_not_want_to() 
     let worker = rig.worker();
     let runner = worker.runner.clone();
     let run = tokio::spawn(async move { runner.run_once().await });
-    let pid = rig.until_exists("pid").await;
+    let pid = rig.until_pid().await;
     // Nobody else can write now, the keeper with its own connection included.
     let blocked = rig.ctx.db.begin().await.unwrap();
     until_gone(&pid).await;
@@ -252,7 +252,7 @@ async fn older_run_cannot_switch_after_a_newer_one() {
     let (old, new) = (rig.worker(), rig.worker());
     let runner = old.runner.clone();
     let run = tokio::spawn(async move { runner.run_once().await });
-    let pid = rig.until_exists("pid").await;
+    let pid = rig.until_pid().await;
     take_back(&rig, &rig.row(id).await).await;
 
     // The newer run must not wait as the older one does.
@@ -323,7 +323,7 @@ async fn drained_worker_hands_its_runs_back_uncharged_and_another_finishes_them(
     let rig = waiting_in("build", &[("WORKER__DRAIN_TIMEOUT_SECONDS", "0")]).await;
     let id = rig.deploy().await;
     let running = rig.start();
-    let pid = rig.until_exists("pid").await;
+    let pid = rig.until_pid().await;
     running.drain().await;
     assert!(is_gone(&pid));
     let row = rig.row(id).await;

@@ -77,7 +77,7 @@ async fn cancel_stops_the_step_although_its_log_cannot_be_stored_and_no_line_is_
         .await;
     let id = rig.deploy().await;
     let running = rig.start();
-    let pid = rig.until_exists("pid").await;
+    let pid = rig.until_pid().await;
     rig.cancel_is_asked_for(id).await;
     // Whoever holds the only writing connection keeps everybody else from it.
     let blocked = rig.ctx.db.begin().await.unwrap();

@@ -14,7 +14,10 @@ use slipway_core::{
 };
 use slipway_testkit::eventually;
 
-use crate::rig::{DEADLINE, PROJECT, Rig, TARGET};
+use crate::{
+    process::pid_in,
+    rig::{DEADLINE, PROJECT, Rig, TARGET},
+};
 
 /// Code and sentence of why a deployment ended as it did.
 pub(crate) fn reason(row: &Model) -> (Status, &str, &str) {
@@ -53,6 +56,11 @@ impl Rig {
     pub(crate) async fn until_exists(&self, name: &str) -> String {
         let path = self.path(name);
         eventually(DEADLINE, async || fs::read_to_string(&path)).await
+    }
+
+    /// The process that a step wrote down: the whole line, since the file is there before it.
+    pub(crate) async fn until_pid(&self) -> String {
+        pid_in(&self.path("pid")).await
     }
 
     pub(crate) async fn step_rows(&self, id: DeploymentId) -> Vec<step::Model> {
