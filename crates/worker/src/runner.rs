@@ -2,18 +2,18 @@
 //!
 //! What running one means is behind [`Work`], so that the loop can also be tried in simulated time.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{mem, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use slipway_core::{
     ctx::Ctx,
     db,
     deployment::{
-        brief::Brief,
+        brief::{Brief, Known},
         entity::deployment::Model,
         reason::{Code, Reason},
         run::{self, Ended, Next, RunEnd},
-        store::ending::Last,
+        store::{ending::Last, step::Plan},
     },
     fail,
     ports::{Authority, Entry, Event, LeaseToken, Received},
@@ -47,12 +47,16 @@ pub trait Work: Clone + Send + Sync + 'static {
         std::future::ready(())
     }
 
-    /// Runs it, and needs not ask for what is in `brief`. Answers nothing when it is not ours any
-    /// more.
+    /// What its first run is going to do, if all of that is known already: then it is written down
+    /// with the claim, and the run begins with it.
+    fn plan(&self, row: &Model, brief: &Brief) -> Option<Plan>;
+
+    /// Runs it, and needs neither ask for what is known nor write down what has been. Answers
+    /// nothing when it is not ours any more.
     fn run(
         &self,
         row: Model,
-        brief: Option<Brief>,
+        known: Known,
         signals: &Signals,
     ) -> impl Future<Output = Option<Ended>> + Send;
 
@@ -79,8 +83,8 @@ pub struct Runner<W = Workshop> {
 /// A deployment that this worker has claimed.
 pub(crate) struct Job {
     pub(crate) row: Model,
-    /// What its run needs to know, if its claim has seen that.
-    pub(crate) brief: Option<Brief>,
+    /// What its claim has seen and written for its run.
+    pub(crate) known: Known,
     pub(crate) entry: Entry,
     pub(crate) token: LeaseToken,
     pub(crate) lease: Lease,
@@ -211,8 +215,8 @@ impl<W: Work> Runner<W> {
     async fn carry_out(self, mut job: Job, permit: OwnedSemaphorePermit) {
         let ctx = self.ctx();
         ctx.bus.publish(Event::Changed(job.row.id)).await;
-        let (row, brief) = (job.row.clone(), job.brief.take());
-        let run = self.work.run(row, brief, &job.lease.signals);
+        let (row, known) = (job.row.clone(), mem::take(&mut job.known));
+        let run = self.work.run(row, known, &job.lease.signals);
         let ended = match AssertUnwindSafe(run).catch_unwind().await {
             Ok(ended) => ended,
             Err(_panic) => {

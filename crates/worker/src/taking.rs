@@ -5,7 +5,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use slipway_core::{
     db,
-    deployment::store::claim::{Claim, Claimant, Taken, Wanted, claim_all, held_by},
+    deployment::{
+        brief::Known,
+        store::{
+            claim::{Claim, Claimant, Taken, Wanted, claim_all, held_by},
+            step::of_run,
+        },
+    },
     error::{Error, Result},
     fail,
     ports::{Authority, Claimed, Entry, LeaseToken, QueueError},
@@ -103,14 +109,15 @@ impl<W: Work> Runner<W> {
             })
             .collect();
         let sent = Instant::now();
-        let taken = match claim_all(&ctx.db, &wanted, db::now()).await {
+        let plan = |row: &_, brief: &_| self.work.plan(row, brief);
+        let taken = match claim_all(&ctx.db, &wanted, &plan, db::now()).await {
             Ok(taken) => taken,
             // The answer may have been lost on the way: the tokens tell whose they are.
             Err(error) => self.already_ours(leased, error).await?,
         };
         let mut jobs = Vec::with_capacity(leased.len());
-        for ((entry, token), (verdict, brief)) in leased.iter().zip(taken) {
-            if let Claim::Won(row) = verdict {
+        for ((entry, token), Taken { claim, known }) in leased.iter().zip(taken) {
+            if let Claim::Won(row) = claim {
                 ctx.process.counters.started(&row);
                 let lease = self.keeper.keep(row.id, token.clone(), sent);
                 // Asked for while it was claimed: nobody else will say so before the renewal.
@@ -120,12 +127,12 @@ impl<W: Work> Runner<W> {
                 fail::point("claim.after_keep");
                 jobs.push(Job {
                     row: *row,
-                    brief,
+                    known,
                     entry: *entry,
                     token: token.clone(),
                     lease,
                 });
-            } else if let Err(error) = self.put_back(*entry, token, verdict).await {
+            } else if let Err(error) = self.put_back(*entry, token, claim).await {
                 tracing::warn!(deployment.id = entry.id.0, error = %error,
                     "the queue was not told why a deployment does not run; its lease will run out");
             }
@@ -142,10 +149,21 @@ impl<W: Work> Runner<W> {
         let mut taken = Vec::with_capacity(leased.len());
         let mut is_any_ours = false;
         for (entry, token) in leased {
-            let row = held_by(self.ctx().db.writer(), entry.id, token).await?;
-            is_any_ours |= row.is_some();
-            let claim = row.map_or(Claim::Raced, |row| Claim::Won(Box::new(row)));
-            taken.push((claim, None));
+            let conn = self.ctx().db.writer();
+            let Some(row) = held_by(conn, entry.id, token).await? else {
+                taken.push(Claim::Raced.into());
+                continue;
+            };
+            is_any_ours = true;
+            // What was to be written with the claim was written with it.
+            let planned = of_run(conn, row.id, row.fence).await?;
+            taken.push(Taken {
+                claim: Claim::Won(Box::new(row)),
+                known: Known {
+                    brief: None,
+                    planned,
+                },
+            });
         }
         if is_any_ours { Ok(taken) } else { Err(error) }
     }

@@ -4,11 +4,15 @@
 
 use std::sync::Arc;
 
-use super::store::{self, log::last_lines};
+use super::{
+    reason::{Code, Reason},
+    store::{self, log::last_lines},
+};
 use crate::{
     db::{Db, distinct, padded},
     error::Result,
-    id::{DeploymentId, ProjectId, TargetId},
+    id::{DeploymentId, ProjectId, StepId, TargetId},
+    pipeline::Pipeline,
     project, target, variable, vault,
 };
 
@@ -28,6 +32,8 @@ pub struct Errand {
 pub struct Brief {
     /// The project.
     pub project: Arc<project::entity::Model>,
+    /// Its pipeline, or why it cannot be followed.
+    pub pipeline: Followed,
     /// The target.
     pub target: target::entity::Model,
     /// Plain values, the target's own after the project's.
@@ -38,6 +44,32 @@ pub struct Brief {
     pub previous_commit: Option<String>,
     /// The number of the newest line of its log.
     pub last_line: i64,
+}
+
+/// A pipeline, read once for all who follow it, or the reason for which nobody can.
+pub type Followed = std::result::Result<Arc<Pipeline>, Reason>;
+
+/// What is known of a run when it begins.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// What it needs to know, if its claim has seen that.
+    pub brief: Option<Brief>,
+    /// The rows of its steps, in order, if what it is going to do was written down with its claim,
+    /// and with it the beginning of its log; else none.
+    pub planned: Vec<StepId>,
+}
+
+/// Reads the pipeline of a project.
+pub(super) fn followed(project: &project::entity::Model) -> Followed {
+    let Some(source) = &project.pipeline_source else {
+        return Err(Reason::new(
+            Code::PipelineInvalid,
+            "The project has no pipeline.",
+        ));
+    };
+    project::service::parse_pipeline(source, project.repository.is_some())
+        .map(Arc::new)
+        .map_err(|error| Reason::new(Code::PipelineInvalid, error.to_string()))
 }
 
 /// Reads what these runs need, in order; nothing for a run whose project or target was deleted.
@@ -61,12 +93,18 @@ pub async fn find(db: &Db, errands: &[Errand]) -> Result<Vec<Option<Brief>>> {
             )
         })
         .await?;
-    let projects: Vec<Arc<_>> = projects.into_iter().map(Arc::new).collect();
+    let projects: Vec<(Arc<_>, Followed)> = projects
+        .into_iter()
+        .map(|project| {
+            let followed = followed(&project);
+            (Arc::new(project), followed)
+        })
+        .collect();
     let mut briefs = Vec::with_capacity(errands.len());
     for errand in errands {
-        let project = projects.iter().find(|row| row.id == errand.project);
+        let project = projects.iter().find(|(row, _)| row.id == errand.project);
         let target = targets.iter().find(|row| row.id == errand.target);
-        let (Some(project), Some(target)) = (project, target) else {
+        let (Some((project, pipeline)), Some(target)) = (project, target) else {
             briefs.push(None);
             continue;
         };
@@ -87,6 +125,7 @@ pub async fn find(db: &Db, errands: &[Errand]) -> Result<Vec<Option<Brief>>> {
         let line = lines.iter().find(|(id, _)| *id == errand.deployment);
         briefs.push(Some(Brief {
             project: Arc::clone(project),
+            pipeline: pipeline.clone(),
             target: target.clone(),
             variables: own_variables.cloned().collect(),
             secrets: own_secrets.cloned().collect(),

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use chrono::{DateTime, Utc};
 
 use super::{
-    brief::{Brief, Errand},
+    brief::{Errand, Known},
     entity::deployment::Model,
     reason::{Code, Reason},
     status::{Status, Transition},
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     ctx::Ctx,
     error::Result,
+    id::StepId,
     pipeline::Pipeline,
     ports::Event,
     project::{self, policy::RetryPolicy},
@@ -36,7 +37,7 @@ pub struct Assignment {
     /// Its target.
     pub target: target::entity::Model,
     /// The pipeline that it follows.
-    pub pipeline: Pipeline,
+    pub pipeline: Arc<Pipeline>,
     /// Plain values for its steps.
     pub variables: BTreeMap<String, String>,
     /// Decrypted values for its steps.
@@ -47,6 +48,8 @@ pub struct Assignment {
     pub previous_commit: Option<String>,
     /// The number of the newest line of its log.
     pub last_line: i64,
+    /// The rows of its steps, if they were written with the claim.
+    pub planned: Vec<StepId>,
 }
 
 /// Reads what a run needs, unless that came with its claim, and decrypts the secrets that its steps
@@ -57,14 +60,21 @@ pub struct Assignment {
 pub async fn prepare(
     ctx: &Ctx,
     row: Model,
-    known: Option<Brief>,
+    known: Known,
 ) -> Result<std::result::Result<Assignment, Reason>> {
     let errand = Errand {
         deployment: row.id,
         project: row.project_id,
         target: row.target_id,
     };
-    let brief = match known {
+    let Known { brief, planned } = known;
+    // Read after its claim, the project's pipeline may be a later one than what was written with it.
+    let written = match &row.pipeline {
+        Some(written) if brief.is_none() && !planned.is_empty() => Some(written),
+        _ => None,
+    };
+    let written = written.map(|json| serde_json::from_str(json)).transpose()?;
+    let brief = match brief {
         Some(brief) => Some(brief),
         None => ctx.batches.briefs.ask(errand).await?,
     };
@@ -72,7 +82,7 @@ pub async fn prepare(
         let text = "Its project or target was deleted.";
         return Ok(Err(Reason::new(Code::ConfigurationInvalid, text)));
     };
-    let pipeline = match pipeline_of(&brief.project) {
+    let pipeline = match written.map_or(brief.pipeline, |written| Ok(Arc::new(written))) {
         Ok(pipeline) => pipeline,
         Err(reason) => return Ok(Err(reason)),
     };
@@ -100,19 +110,9 @@ pub async fn prepare(
         target: brief.target,
         previous_commit: brief.previous_commit,
         last_line: brief.last_line,
+        planned,
         row,
     }))
-}
-
-fn pipeline_of(project: &project::entity::Model) -> std::result::Result<Pipeline, Reason> {
-    let Some(source) = &project.pipeline_source else {
-        return Err(Reason::new(
-            Code::PipelineInvalid,
-            "The project has no pipeline.",
-        ));
-    };
-    project::service::parse_pipeline(source, project.repository.is_some())
-        .map_err(|error| Reason::new(Code::PipelineInvalid, error.to_string()))
 }
 
 /// How a run ended, as its worker saw it.

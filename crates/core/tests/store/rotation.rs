@@ -7,6 +7,7 @@ use slipway_core::{
     ctx::Ctx,
     db,
     deployment::{
+        brief::Known,
         reason::Code,
         run::{RunEnd, prepare},
     },
@@ -103,7 +104,10 @@ async fn many(rig: &Rig, site: &Site, count: usize) {
 async fn revealed(rig: &Rig, site: &Site) -> BTreeMap<String, String> {
     let id = rig.deploy(site).await;
     let row = rig.claim(id).await;
-    let given = prepare(&rig.ctx, row.clone(), None).await.unwrap().unwrap();
+    let given = prepare(&rig.ctx, row.clone(), Known::default())
+        .await
+        .unwrap()
+        .unwrap();
     rig.finish(&row, RunEnd::Succeeded).await;
     let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
     given
@@ -418,7 +422,9 @@ async fn a_deployment_reads_values_under_either_key(rig: Rig) {
     let (other, _) = rig.restarted(|_| {}).await;
     let id = rig.deploy(&site).await;
     let row = rig.claim(id).await;
-    let refused = prepare(&other, row.clone(), None).await.unwrap_err();
+    let refused = prepare(&other, row.clone(), Known::default())
+        .await
+        .unwrap_err();
     assert!(refused.to_string().contains("version 2"), "{refused}");
     // A version that nobody ever made is an altered row.
     rig.execute(
@@ -426,7 +432,10 @@ async fn a_deployment_reads_values_under_either_key(rig: Rig) {
         ["OLD".into()],
     )
     .await;
-    let refused = prepare(&rig.ctx, row, None).await.unwrap().unwrap_err();
+    let refused = prepare(&rig.ctx, row, Known::default())
+        .await
+        .unwrap()
+        .unwrap_err();
     assert_eq!(refused.code, Code::SecretIntegrity);
 }
 

@@ -4,6 +4,7 @@ use slipway_core::{
     db,
     deployment::{
         admission::Idempotency,
+        brief::Known,
         line::Source,
         reason::Code,
         run::{Assignment, RunEnd, prepare},
@@ -119,7 +120,9 @@ pub(crate) async fn fill(rig: &Rig, site: &Site) {
 async fn assignment(rig: &Rig, site: &Site) -> Result<Assignment, Code> {
     let id = rig.deploy(site).await;
     let row = rig.claim(id).await;
-    let prepared = prepare(&rig.ctx, row.clone(), None).await.unwrap();
+    let prepared = prepare(&rig.ctx, row.clone(), Known::default())
+        .await
+        .unwrap();
     rig.finish(&row, RunEnd::Cancelled).await;
     prepared.map_err(|reason| reason.code)
 }
@@ -171,7 +174,10 @@ async fn a_secret_that_a_step_names_and_nobody_wrote_is_the_reason(rig: Rig) {
     .await;
     let id = rig.deploy(&site).await;
     let row = rig.claim(id).await;
-    let reason = prepare(&rig.ctx, row, None).await.unwrap().unwrap_err();
+    let reason = prepare(&rig.ctx, row, Known::default())
+        .await
+        .unwrap()
+        .unwrap_err();
     assert_eq!(reason.code, Code::SecretMissing);
     assert!(reason.text.contains("TOKEN"), "{}", reason.text);
 }
@@ -191,7 +197,7 @@ async fn a_project_without_a_usable_pipeline_cannot_run(rig: Rig) {
             [source.map(ToOwned::to_owned).into(), site.project.id.into()],
         )
         .await;
-        let reason = prepare(&rig.ctx, row.clone(), None)
+        let reason = prepare(&rig.ctx, row.clone(), Known::default())
             .await
             .unwrap()
             .unwrap_err();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sea_orm::EntityTrait as _;
 use slipway_core::{
     db,
-    deployment::{reason::Code, run::prepare},
+    deployment::{brief::Known, reason::Code, run::prepare},
     error::Error,
     settings::Security,
     ssh,
@@ -126,7 +126,9 @@ async fn the_same_value_is_encrypted_differently_each_time(rig: Rig) {
 async fn refusal(rig: &Rig, site: &Site) -> Option<(Code, String)> {
     let id = rig.deploy(site).await;
     let row = rig.claim(id).await;
-    let prepared = prepare(&rig.ctx, row.clone(), None).await.unwrap();
+    let prepared = prepare(&rig.ctx, row.clone(), Known::default())
+        .await
+        .unwrap();
     rig.finish(&row, slipway_core::deployment::run::RunEnd::Cancelled)
         .await;
     prepared.err().map(|reason| (reason.code, reason.text))
@@ -328,7 +330,10 @@ async fn a_run_writes_down_what_it_was_given(rig: Rig) {
     put_secret(&rig, &site, "TOKEN", "second value", None).await;
     let id = rig.deploy(&site).await;
     let row = rig.claim(id).await;
-    prepare(&rig.ctx, row.clone(), None).await.unwrap().unwrap();
+    prepare(&rig.ctx, row.clone(), Known::default())
+        .await
+        .unwrap()
+        .unwrap();
     let used = used(&rig.ctx, &site.owner, id).await.unwrap();
     let used: Vec<_> = used
         .iter()

@@ -3,18 +3,19 @@
 use slipway_core::{
     db,
     deployment::{
+        brief::{Brief, Known},
         entity::deployment::Model,
         line::Source,
         run::{RunEnd, prepare},
         status::Status,
         step::{Phase, StepStatus},
         store::{
-            claim::{Claim, Claimant, Taken, Wanted, claim_all},
+            claim::{Claim, Claimant, Planner, Taken, Wanted, claim_all, held_by},
             ending::{Ending, Last, succeed_all},
             log::{Chunk, append_all, last_lines, read_after},
             read,
             snapshot::{Snapshot, set_snapshots},
-            step::{Plan, PlannedStep, RunKey, StepEnd, begin, end, plan},
+            step::{Plan, PlannedStep, RunKey, StepEnd, begin, end, of_run, plan},
         },
     },
     id::{DeploymentId, TargetId},
@@ -36,6 +37,10 @@ everywhere! {
     a_replaced_run_spoils_no_other_end,
     chunks_stored_together_are_kept_apart,
     plans_made_together_keep_their_order,
+    plans_of_first_runs_are_written_with_their_claims,
+    many_steps_are_written_with_claims,
+    a_claim_that_fails_leaves_no_plan,
+    what_was_written_with_a_claim_is_followed_though_the_project_has_changed,
     runs_that_begin_together_learn_their_own,
     what_runs_found_out_together_is_kept_apart,
 }
@@ -58,10 +63,19 @@ async fn take(rig: &Rig, ids: &[DeploymentId], max_running: u32) -> Vec<Claim> {
     }
     let wanted: Vec<_> = ids.iter().copied().zip(targets).collect();
     let taken = take_from(rig, &wanted, max_running).await;
-    taken.into_iter().map(|(claim, _)| claim).collect()
+    taken.into_iter().map(|taken| taken.claim).collect()
 }
 
 async fn take_from(rig: &Rig, wanted: &[(DeploymentId, TargetId)], max_running: u32) -> Vec<Taken> {
+    take_with(rig, wanted, max_running, &|_, _| None).await
+}
+
+async fn take_with(
+    rig: &Rig,
+    wanted: &[(DeploymentId, TargetId)],
+    max_running: u32,
+    planner: Planner<'_>,
+) -> Vec<Taken> {
     let tokens: Vec<LeaseToken> = wanted.iter().map(|_| token()).collect();
     let wanted: Vec<_> = wanted
         .iter()
@@ -77,7 +91,9 @@ async fn take_from(rig: &Rig, wanted: &[(DeploymentId, TargetId)], max_running: 
             },
         })
         .collect();
-    claim_all(&rig.ctx.db, &wanted, db::now()).await.unwrap()
+    claim_all(&rig.ctx.db, &wanted, planner, db::now())
+        .await
+        .unwrap()
 }
 
 /// Claims all of these and answers their rows as the claim told them.
@@ -152,7 +168,7 @@ async fn an_entry_with_another_target_is_judged_by_its_own(rig: Rig) {
     let held = rig.row(ids[0]).await.target_id;
     let nowhere = TargetId(held.0 + 1000);
     let wanted = [(ids[1], held), (ids[2], nowhere), (ids[0], held)];
-    for (claim, _) in take_from(&rig, &wanted, 1000).await {
+    for Taken { claim, .. } in take_from(&rig, &wanted, 1000).await {
         assert!(matches!(claim, Claim::Won(_)), "{claim:?}");
     }
 }
@@ -180,15 +196,16 @@ async fn what_a_claim_has_seen_is_what_its_run_needs_to_know(rig: Rig) {
         wanted.push((id, rig.row(id).await.target_id));
     }
     let taken = take_from(&rig, &wanted, 1000).await;
-    let is_known: Vec<bool> = taken.iter().map(|(_, brief)| brief.is_some()).collect();
+    let is_known = taken.iter().map(|taken| taken.known.brief.is_some());
+    let is_known: Vec<bool> = is_known.collect();
     // One that is given values, or ran before, asks.
     assert_eq!(is_known, [true, false, false, false]);
-    for (claim, brief) in taken {
+    for Taken { claim, known } in taken {
         let Claim::Won(row) = claim else {
             panic!("{claim:?}");
         };
-        let known = prepare(&rig.ctx, (*row).clone(), brief).await;
-        let asked = prepare(&rig.ctx, (*row).clone(), None).await;
+        let known = prepare(&rig.ctx, (*row).clone(), known).await;
+        let asked = prepare(&rig.ctx, (*row).clone(), Known::default()).await;
         let (mut known, asked) = (known.unwrap().unwrap(), asked.unwrap().unwrap());
         // The claim that saw it went on to hold it.
         known.target.epoch = asked.target.epoch;
@@ -353,6 +370,159 @@ async fn plans_made_together_keep_their_order(rig: Rig) {
     assert_eq!(rig.steps(rows[0].id).await[0].exit_code, Some(0));
 }
 
+/// What a worker would have written with a claim: `three_steps`, the first of which begins.
+fn planner(row: &Model, brief: &Brief) -> Option<Plan> {
+    assert_eq!((row.status, row.attempt), (Status::Running, 1));
+    let mut greeting = Chunk::new(row.id, row.fence, None, 1, 0);
+    greeting.push(Source::Slipway, 0, &format!("It's {}.", brief.target.slug));
+    greeting.push(Source::Slipway, 0, "Grün \\ 😀");
+    let mut plan = three_steps(row, DeploymentId(i64::MAX));
+    plan.steps[0].begins = row.started_at;
+    plan.pipeline = serde_json::to_string(&*brief.pipeline.clone().unwrap()).unwrap();
+    plan.greeting = Some(greeting);
+    Some(plan)
+}
+
+async fn places(rig: &Rig, ids: &[DeploymentId]) -> Vec<(DeploymentId, TargetId)> {
+    let mut places = Vec::new();
+    for id in ids {
+        places.push((*id, rig.row(*id).await.target_id));
+    }
+    places
+}
+
+async fn plans_of_first_runs_are_written_with_their_claims(rig: Rig) {
+    let (web, other) = (rig.site("web").await, rig.site("other").await);
+    let mut ids = many(&rig, &web, 4).await;
+    ids.push(rig.deploy(&other).await);
+    let before = rig.claim(ids[1]).await;
+    rig.finish(&before, RunEnd::HandedBack).await;
+    rig.claim(ids[2]).await;
+    let unknown = ids[3];
+    let but_one = move |row: &Model, brief: &Brief| {
+        let is_known = row.id != unknown;
+        is_known.then(|| planner(row, brief))?
+    };
+    let wanted = places(&rig, &ids).await;
+    let taken = take_with(&rig, &wanted, 1000, &but_one).await;
+    for (index, Taken { claim, known }) in taken.into_iter().enumerate() {
+        let id = ids[index];
+        let stored = rig.row(id).await;
+        match claim {
+            Claim::Won(row) => assert_eq!(*row, stored),
+            other => assert_eq!(index, 2, "{other:?}"),
+        }
+        let steps = rig.steps(id).await;
+        let rows: Vec<_> = steps.iter().map(|step| step.id).collect();
+        assert_eq!(known.planned, rows);
+        let conn = rig.ctx.db.reader();
+        assert_eq!(of_run(conn, id, stored.fence).await.unwrap(), rows);
+        let lines = read_after(conn, id, 0, 10).await.unwrap();
+        let lines: Vec<_> = lines.into_iter().map(|line| line.text).collect();
+        if [1, 2, 3].contains(&index) {
+            // A later run, one that runs already, and one whose run does it itself.
+            assert_eq!((rows.len(), lines.len(), stored.pipeline), (0, 0, None));
+            continue;
+        }
+        let brief = known.brief.expect("its plan was made of it");
+        let target = &brief.target.slug;
+        assert_eq!(lines, [format!("It's {target}."), "Grün \\ 😀".to_owned()]);
+        assert_eq!(brief.last_line, 2);
+        let pipeline = serde_json::to_string(&*brief.pipeline.unwrap()).unwrap();
+        assert_eq!(stored.pipeline, Some(pipeline));
+        let told = steps.iter().map(|step| {
+            assert_eq!((step.fence, step.attempt), (stored.fence, 1));
+            let begun = stored.started_at.filter(|_| step.position == 0);
+            assert_eq!(step.started_at, begun);
+            (step.name.clone(), step.status)
+        });
+        let expected = [
+            ("one", StepStatus::Running),
+            ("two", StepStatus::Pending),
+            ("three", StepStatus::Pending),
+        ];
+        let expected = expected.map(|(name, status)| (format!("{name} of {id}"), status));
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+    }
+}
+
+/// More than one statement takes.
+async fn many_steps_are_written_with_claims(rig: Rig) {
+    let site = rig.site("web").await;
+    let ids = many(&rig, &site, 3).await;
+    let long = |row: &Model, brief: &Brief| {
+        let mut plan = planner(row, brief)?;
+        plan.steps = plan.steps.iter().cycle().take(100).cloned().collect();
+        plan.greeting = None;
+        Some(plan)
+    };
+    let wanted = places(&rig, &ids).await;
+    let taken = take_with(&rig, &wanted, 1000, &long).await;
+    for (id, Taken { known, .. }) in ids.iter().zip(taken) {
+        let steps = rig.steps(*id).await;
+        let rows: Vec<_> = steps.iter().map(|step| step.id).collect();
+        assert_eq!((rows.len(), known.planned), (100, rows));
+        assert_eq!(known.brief.map(|brief| brief.last_line), Some(0));
+    }
+}
+
+async fn a_claim_that_fails_leaves_no_plan(rig: Rig) {
+    let site = rig.site("web").await;
+    let ids = many(&rig, &site, 3).await;
+    let statement = "UPDATE deployments SET cancel_requested_at = created_at WHERE id = ?";
+    rig.execute(statement, [ids[1].into()]).await;
+    let wanted = places(&rig, &ids).await;
+    let taken = take_with(&rig, &wanted, 1000, &planner).await;
+    let planned = taken.iter().map(|taken| taken.known.planned.len());
+    assert_eq!(planned.collect::<Vec<_>>(), [3, 0, 3]);
+    assert!(matches!(taken[1].claim, Claim::Raced));
+    for (id, count) in ids.iter().zip([3, 0, 3]) {
+        assert_eq!(rig.steps(*id).await.len(), count);
+        let lines = read_after(rig.ctx.db.reader(), *id, 0, 10).await.unwrap();
+        assert_eq!(lines.len(), count.min(2));
+    }
+    assert_eq!(rig.row(ids[1]).await.pipeline, None);
+}
+
+/// Whoever got no answer to its claim finds what was written with it.
+async fn what_was_written_with_a_claim_is_followed_though_the_project_has_changed(rig: Rig) {
+    let site = rig.site("web").await;
+    let (id, token) = (rig.deploy(&site).await, token());
+    let by = Claimant {
+        owner: "tests",
+        token: &token,
+        lease: LEASE,
+        max_running: 1000,
+    };
+    let target = rig.row(id).await.target_id;
+    let wanted = [Wanted { id, target, by }];
+    let taken = claim_all(&rig.ctx.db, &wanted, &planner, db::now()).await;
+    let known = taken.unwrap().remove(0).known;
+    let changed = "UPDATE projects SET pipeline_source = ?";
+    let other = "after:\n  - { name: other, run: 'true' }\n";
+    rig.execute(changed, [other.into()]).await;
+    let conn = rig.ctx.db.writer();
+    let row = held_by(conn, id, &token).await.unwrap().unwrap();
+    let found = Known {
+        brief: None,
+        planned: of_run(conn, id, row.fence).await.unwrap(),
+    };
+    assert_eq!(found.planned, known.planned);
+    let known = prepare(&rig.ctx, row.clone(), known)
+        .await
+        .unwrap()
+        .unwrap();
+    let found = prepare(&rig.ctx, row.clone(), found)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(found.pipeline, known.pipeline);
+    assert_eq!((found.last_line, known.last_line), (2, 2));
+    assert_eq!(found.planned, known.planned);
+    let anew = prepare(&rig.ctx, row, Known::default()).await;
+    assert_ne!(anew.unwrap().unwrap().pipeline, known.pipeline);
+}
+
 async fn runs_that_begin_together_learn_their_own(rig: Rig) {
     let web = rig.site("web").await;
     let other = rig.site("other").await;
@@ -372,7 +542,7 @@ async fn runs_that_begin_together_learn_their_own(rig: Rig) {
         .into_iter()
         .map(|row| {
             let ctx = rig.ctx.clone();
-            tokio::spawn(async move { prepare(&ctx, row, None).await })
+            tokio::spawn(async move { prepare(&ctx, row, Known::default()).await })
         })
         .collect();
     let mut seen = Vec::new();

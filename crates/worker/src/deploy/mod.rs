@@ -15,11 +15,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use slipway_core::{
     ctx::Ctx,
     deployment::{
-        brief::Brief,
+        brief::{Brief, Known},
         entity::deployment::Model,
         reason::{Code, Reason},
         run::{Assignment, Ended, RunEnd, prepare},
-        store::ending::Last,
+        store::{ending::Last, step::Plan},
     },
     fail,
     project::policy::RetryPolicy,
@@ -75,8 +75,12 @@ impl Work for Workshop {
         self.guard.ready().await;
     }
 
-    async fn run(&self, row: Model, brief: Option<Brief>, signals: &Signals) -> Option<Ended> {
-        run(self, (row, brief), signals).await
+    fn plan(&self, row: &Model, brief: &Brief) -> Option<Plan> {
+        plan::with_claim(&self.name, row, brief)
+    }
+
+    async fn run(&self, row: Model, known: Known, signals: &Signals) -> Option<Ended> {
+        run(self, (row, known), signals).await
     }
 
     async fn clean_up(&self, row: &Model) {
@@ -125,7 +129,7 @@ impl From<slipway_core::error::Error> for Stop {
 /// Runs a deployment that was claimed. Answers nothing when it is not ours any more.
 pub async fn run(
     shop: &Workshop,
-    (row, brief): (Model, Option<Brief>),
+    (row, known): (Model, Known),
     signals: &Signals,
 ) -> Option<Ended> {
     let defaults = RetryPolicy::new(&shop.ctx.settings.queue, None, None);
@@ -133,7 +137,7 @@ pub async fn run(
     let _over = halt.clone().drop_guard();
     let (id, fence) = (row.id, row.fence);
     fail::point("run.before_prepare");
-    let assignment = match prepare(&shop.ctx, row, brief).await {
+    let assignment = match prepare(&shop.ctx, row, known).await {
         Ok(Ok(assignment)) => assignment,
         Ok(Err(reason)) => {
             log::say_why(&shop.ctx, (id, fence), &reason).await;
@@ -211,11 +215,19 @@ async fn carry_out(
         Ok(journal) => journal,
         Err(stop) => return (Err(stop), Last::default()),
     };
-    journal.note(&greeting(shop, assignment)).await;
-    let row = &assignment.row;
-    // An earlier run may still have to be refused at the target.
-    if row.attempt == 1 && row.interruptions == 0 && steps::is_idle(assignment) {
-        return leave_out(assignment, &journal).await;
+    if assignment.planned.is_empty() {
+        let Assignment {
+            row,
+            project,
+            target,
+            ..
+        } = assignment;
+        let greeting = plan::greeting(&shop.name, row, (project, target));
+        journal.note(&greeting).await;
+        // An earlier run may still have to be refused at the target.
+        if plan::is_first(row) && steps::is_idle(&assignment.pipeline, (row, target)) {
+            return leave_out(assignment, &journal).await;
+        }
     }
     let scope = Scope {
         cancel: halt.clone(),
@@ -250,7 +262,12 @@ async fn leave_out(assignment: &Assignment, journal: &Journal) -> (Result<(), St
     for step in &assignment.pipeline.after {
         journal.note(&steps::left_out(step)).await;
     }
-    let written = async { Ok((plan::of(assignment)?, journal.close().await?)) };
+    let written = async {
+        Ok((
+            plan::of(&assignment.row, &assignment.pipeline)?,
+            journal.close().await?,
+        ))
+    };
     match written.await {
         Ok((plan, output)) => {
             let plan = Some(plan);
@@ -275,24 +292,6 @@ async fn take(steps: &mut Steps<'_>) -> Result<(), Stop> {
         steps.build(source.as_ref()).await?;
     }
     rollout::roll_out(steps, source.as_ref()).await
-}
-
-fn greeting(shop: &Workshop, assignment: &Assignment) -> String {
-    let Assignment {
-        row,
-        project,
-        target,
-        ..
-    } = assignment;
-    let what = row
-        .ref_name
-        .as_deref()
-        .map(|name| format!(" of {name}"))
-        .unwrap_or_default();
-    format!(
-        "Deployment {}{what} of project {} to target {}, attempt {}, on worker {}.",
-        row.id, project.slug, target.slug, row.attempt, shop.name
-    )
 }
 
 /// Removes the folder of a run, which is of no use to anybody once the run is over.

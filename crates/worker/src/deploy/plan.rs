@@ -3,6 +3,8 @@
 use slipway_core::{
     db,
     deployment::{
+        brief::Brief,
+        entity::deployment::Model,
         run::Assignment,
         step::Phase,
         store::step::{Plan, PlannedStep, RunKey},
@@ -10,11 +12,17 @@ use slipway_core::{
     error::Error,
     fail,
     id::StepId,
-    pipeline::Step,
+    pipeline::{Pipeline, Step},
     ports::Event,
+    project::entity::Model as Project,
+    target::entity::Model as Target,
 };
 
-use super::{Stop, Workshop, log::Journal};
+use super::{
+    Stop, Workshop,
+    log::{self, Journal},
+    steps::is_idle,
+};
 
 /// The host of everything that runs on the worker's own machine.
 const LOCAL: &str = "local";
@@ -33,12 +41,11 @@ pub(super) async fn write_down(
     assignment: &Assignment,
     journal: &Journal,
 ) -> Result<Written, Stop> {
-    let row = &assignment.row;
-    let mut plan = of(assignment)?;
-    // Only a first run is sure to begin there: a later one may find it done.
-    let begins = row.attempt == 1 && row.interruptions == 0 && begins_at_once(assignment);
-    if begins && let Some(first) = plan.steps.first_mut() {
-        first.begins = Some(db::now());
+    let (row, pipeline) = (&assignment.row, &assignment.pipeline);
+    let mut plan = of(row, pipeline)?;
+    let begins = begins_at_once(row, pipeline);
+    if begins {
+        begin(&mut plan);
     }
     let count = plan.steps.len();
     let greeting = journal.take().await;
@@ -60,31 +67,85 @@ pub(super) async fn write_down(
     Ok(Written { rows, begun })
 }
 
-/// What the run is going to do, before it has begun with it.
-pub(super) fn of(assignment: &Assignment) -> Result<Plan, Stop> {
-    let row = &assignment.row;
+/// What was written down with the claim.
+pub(super) fn written(assignment: &Assignment) -> Written {
+    let rows = assignment.planned.clone();
+    let begins = begins_at_once(&assignment.row, &assignment.pipeline);
+    let begun = rows.first().copied().filter(|_| begins);
+    Written { rows, begun }
+}
+
+/// What a run on this worker is going to do, if it is sure to come so far: then it is written down
+/// with its claim. A run that leaves out every step writes it with its end.
+pub(super) fn with_claim(worker: &str, row: &Model, brief: &Brief) -> Option<Plan> {
+    let Brief {
+        project, target, ..
+    } = brief;
+    let pipeline = brief.pipeline.as_ref().ok()?;
+    let mut secrets = pipeline.steps().filter_map(|step| step.secrets.as_ref());
+    // A secret that is missing or cannot be read ends the run before it has begun.
+    let may_not_begin = !brief.secrets.is_empty() || secrets.any(|names| !names.is_empty());
+    if !is_first(row) || may_not_begin || is_idle(pipeline, (row, target)) {
+        return None;
+    }
+    let mut plan = of(row, pipeline).ok()?;
+    if begins_at_once(row, pipeline) {
+        begin(&mut plan);
+    }
+    let text = greeting(worker, row, (project, target));
+    plan.greeting = Some(log::opening((row.id, row.fence), &text));
+    Some(plan)
+}
+
+/// What a run is going to do, before it has begun with it.
+pub(super) fn of(row: &Model, pipeline: &Pipeline) -> Result<Plan, Stop> {
     Ok(Plan {
         run: RunKey {
             deployment: row.id,
             fence: row.fence,
             attempt: row.attempt,
         },
-        pipeline: serde_json::to_string(&assignment.pipeline).map_err(Error::from)?,
-        steps: planned(assignment),
+        pipeline: serde_json::to_string(pipeline).map_err(Error::from)?,
+        steps: planned(pipeline),
         greeting: None,
     })
 }
 
-/// Whether the first step is one that nothing can leave out.
-fn begins_at_once(assignment: &Assignment) -> bool {
-    let pipeline = &assignment.pipeline;
+/// What a log begins with.
+pub(super) fn greeting(worker: &str, row: &Model, place: (&Project, &Target)) -> String {
+    let (project, target) = place;
+    let what = row
+        .ref_name
+        .as_deref()
+        .map(|name| format!(" of {name}"))
+        .unwrap_or_default();
+    format!(
+        "Deployment {}{what} of project {} to target {}, attempt {}, on worker {worker}.",
+        row.id, project.slug, target.slug, row.attempt
+    )
+}
+
+/// Whether no earlier run has left anything behind.
+pub(super) fn is_first(row: &Model) -> bool {
+    row.attempt == 1 && row.interruptions == 0
+}
+
+/// Whether a run begins with its first step as soon as that is written down: only a first one, as a
+/// later one may find it done, and only with a step that nothing can leave out.
+fn begins_at_once(row: &Model, pipeline: &Pipeline) -> bool {
     let first = pipeline.after.first();
-    pipeline.needs_checkout() || first.is_none_or(|step| step.when.is_none())
+    let is_certain = pipeline.needs_checkout() || first.is_none_or(|step| step.when.is_none());
+    is_first(row) && is_certain
+}
+
+fn begin(plan: &mut Plan) {
+    if let Some(first) = plan.steps.first_mut() {
+        first.begins = Some(db::now());
+    }
 }
 
 /// What a run is going to do, in order.
-fn planned(assignment: &Assignment) -> Vec<PlannedStep> {
-    let pipeline = &assignment.pipeline;
+fn planned(pipeline: &Pipeline) -> Vec<PlannedStep> {
     let own = |phase: Phase, name: &str| PlannedStep {
         phase,
         name: name.to_owned(),

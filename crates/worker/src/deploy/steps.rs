@@ -5,11 +5,15 @@ use std::{future::Future, path::Path, vec};
 use chrono::{DateTime, Utc};
 use slipway_core::{
     db,
-    deployment::{reason::Code, run::Assignment, step::StepStatus, store::step::StepEnd},
+    deployment::{
+        entity::deployment::Model, reason::Code, run::Assignment, step::StepStatus,
+        store::step::StepEnd,
+    },
     fail,
     id::StepId,
-    pipeline::{Facts, OnFailure, Step},
+    pipeline::{Facts, OnFailure, Pipeline, Step},
     ports::Event,
+    target::entity::Model as Target,
 };
 
 use super::{
@@ -51,7 +55,7 @@ pub(super) struct Place<'a> {
 }
 
 impl<'a> Steps<'a> {
-    /// Writes down what the run is going to do.
+    /// Writes down what the run is going to do, unless that was done with its claim.
     pub(super) async fn plan(
         shop: &'a Workshop,
         assignment: &'a Assignment,
@@ -59,7 +63,11 @@ impl<'a> Steps<'a> {
         control: (&'a Scope, &'a Signals),
     ) -> Result<Self, Stop> {
         let (scope, signals) = control;
-        let Written { rows, begun } = plan::write_down(shop, assignment, journal).await?;
+        let Written { rows, begun } = if assignment.planned.is_empty() {
+            plan::write_down(shop, assignment, journal).await?
+        } else {
+            plan::written(assignment)
+        };
         Ok(Self {
             shop,
             assignment,
@@ -191,7 +199,8 @@ impl<'a> Steps<'a> {
         if self.scope.cancel.is_cancelled() {
             return Err(Stop::Halted);
         }
-        match is_wanted(self.assignment, step, place.source) {
+        let Assignment { row, target, .. } = self.assignment;
+        match is_wanted((row, target), step, place.source) {
             Ok(true) => {}
             Ok(false) => {
                 self.journal.note(&left_out(step)).await;
@@ -266,12 +275,11 @@ impl<'a> Steps<'a> {
 
 /// Whether nothing happens on the target: there is no commit to bring there, and conditions leave out
 /// every step.
-pub(super) fn is_idle(assignment: &Assignment) -> bool {
-    let pipeline = &assignment.pipeline;
+pub(super) fn is_idle(pipeline: &Pipeline, place: (&Model, &Target)) -> bool {
     let mut steps = pipeline.after.iter();
     !pipeline.needs_checkout()
         && pipeline.health.is_none()
-        && steps.all(|step| matches!(is_wanted(assignment, step, None), Ok(false)))
+        && steps.all(|step| matches!(is_wanted(place, step, None), Ok(false)))
 }
 
 /// What the log says of a step that its condition leaves out.
@@ -283,18 +291,17 @@ pub(super) fn left_out(step: &Step) -> String {
 }
 
 fn is_wanted(
-    assignment: &Assignment,
+    (row, target): (&Model, &Target),
     step: &Step,
     source: Option<&Source>,
 ) -> Result<bool, String> {
     let Some(condition) = &step.when else {
         return Ok(true);
     };
-    let row = &assignment.row;
     let facts = Facts {
         ref_name: row.ref_name.as_deref().unwrap_or_default(),
         branch: source.and_then(|source| source.branch.as_deref()),
-        target: &assignment.target.slug,
+        target: &target.slug,
         trigger: row.trigger_kind.as_str(),
         changed: source.and_then(|source| source.changed.as_deref()),
     };

@@ -6,11 +6,18 @@ use std::{sync::Arc, time::Duration};
 use slipway_core::{
     ctx::Ctx,
     deployment::{
-        brief::Brief,
+        brief::{Brief, Known},
         entity::deployment::Model,
+        line::Source,
         reason::{Code, Reason},
         run::{Ended, RunEnd},
-        store::{claim::is_current, ending::Last},
+        step::Phase,
+        store::{
+            claim::is_current,
+            ending::Last,
+            log::Chunk,
+            step::{Plan, PlannedStep, RunKey},
+        },
     },
     project::policy::RetryPolicy,
 };
@@ -31,6 +38,8 @@ use crate::{
 const TICK: Duration = Duration::from_secs(3);
 /// Milliseconds after which a frozen worker has been replaced, or soon is.
 const LONG: u64 = 35_000;
+/// Steps of a run that is planned with its claim.
+pub(crate) const PLANNED: usize = 2;
 /// Wait before the database is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -65,8 +74,30 @@ impl Work for Payload {
         &self.hand_back
     }
 
-    async fn run(&self, row: Model, _known: Option<Brief>, signals: &Signals) -> Option<Ended> {
+    fn plan(&self, row: &Model, _brief: &Brief) -> Option<Plan> {
+        let step = |name: &str, begins| PlannedStep {
+            phase: Phase::After,
+            name: name.to_owned(),
+            host: "local".to_owned(),
+            begins,
+        };
+        let mut greeting = Chunk::new(row.id, row.fence, None, 1, 0);
+        greeting.push(Source::Slipway, 0, "It begins.");
+        Some(Plan {
+            run: RunKey {
+                deployment: row.id,
+                fence: row.fence,
+                attempt: row.attempt,
+            },
+            pipeline: format!("{{\"run\": {}}}", row.fence),
+            steps: vec![step("first", row.started_at), step("second", None)],
+            greeting: Some(greeting),
+        })
+    }
+
+    async fn run(&self, row: Model, known: Known, signals: &Signals) -> Option<Ended> {
         let world = &self.world;
+        self.check(&row, &known);
         world.perhaps_struck(&self.process);
         self.process.pass().await;
         world.dawdle(&self.process).await;
@@ -123,6 +154,22 @@ impl Work for Payload {
 }
 
 impl Payload {
+    /// What was written with a claim is known by its run, whether the claim was answered or not.
+    fn check(&self, row: &Model, known: &Known) {
+        let world = &self.world;
+        let lines = known.brief.as_ref().map(|brief| brief.last_line);
+        match (lines, known.planned.len()) {
+            // A later run.
+            (None, 0) => {}
+            (None, PLANNED) => world.count("plans found although the claim was not answered"),
+            (Some(1), PLANNED) => {}
+            (lines, steps) => world.violated(format!(
+                "the run of deployment {} (fence {}) knows of {steps} steps and of line {lines:?}",
+                row.id, row.fence
+            )),
+        }
+    }
+
     /// When the guard ends what this run has started, unless its lease is renewed.
     fn deadline(&self, row: &Model) -> Option<Instant> {
         let renewed = self.keeper.renewed(row.id)?;

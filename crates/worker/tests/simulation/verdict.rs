@@ -15,6 +15,7 @@ use crate::{
     fleet::Fleet,
     mutants::Mutant,
     nemesis::{self, CHAOS},
+    payload::PLANNED,
     scene,
     world::{Outcome, World},
 };
@@ -136,6 +137,7 @@ fn judge(world: &World) {
         judge_counts(world, row);
     }
     judge_targets(world, &ended);
+    judge_plans(world);
     let held = "SELECT id FROM targets WHERE holder_id IS NOT NULL";
     if !world.sqlite.look(held).is_empty() {
         world.violated("a target is held although nothing is open");
@@ -176,6 +178,30 @@ fn judge_counts(world: &World, row: &Ended) {
             "deployment {} was interrupted {} times",
             row.id, row.interruptions
         ));
+    }
+}
+
+/// The first run of each deployment was planned with its claim, once, and greeted with it.
+fn judge_plans(world: &World) {
+    let sql = "SELECT id, fence, \
+                 (SELECT COUNT(*) FROM steps WHERE deployment_id = deployments.id), \
+                 (SELECT COUNT(*) FROM log_chunks WHERE deployment_id = deployments.id), \
+                 pipeline IS NOT NULL \
+               FROM deployments";
+    for row in world.sqlite.look(sql) {
+        let [id, fence, steps, lines, pipeline] =
+            [0, 1, 2, 3, 4].map(|column| row.try_get_by::<i64, _>(column).unwrap());
+        let ran = i64::from(fence > 0);
+        let planned = i64::try_from(PLANNED).unwrap();
+        if (steps, lines, pipeline) != (ran * planned, ran, ran) {
+            world.violated(format!(
+                "deployment {id} (fence {fence}) has {steps} steps and {lines} greetings"
+            ));
+        }
+    }
+    let open = "SELECT id FROM steps WHERE status IN ('pending', 'running')";
+    if !world.sqlite.look(open).is_empty() {
+        world.violated("a step is open although its run is over");
     }
 }
 

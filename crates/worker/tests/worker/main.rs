@@ -21,6 +21,7 @@ mod look;
 mod mysql;
 mod notify;
 mod pipeline;
+mod planned;
 mod privacy;
 mod process;
 mod resume;

@@ -9,11 +9,11 @@ use sea_orm::{
     sea_query::{Expr, Query},
 };
 
-use super::take::take_all;
+use super::{step::Plan, take::take_all};
 use crate::{
     db::{Db, after_us, now_us},
     deployment::{
-        brief::Brief,
+        brief::{Brief, Known},
         entity::deployment::{Column, Entity, Model},
         status::Status,
     },
@@ -86,8 +86,9 @@ pub async fn claim(
         return Ok(Claim::Ended);
     };
     let by = by.clone();
-    let taken = claim_all(db, &[Wanted { id, target, by }], now).await?;
-    let claim = taken.into_iter().next().map(|(claim, _)| claim);
+    let wanted = [Wanted { id, target, by }];
+    let taken = claim_all(db, &wanted, &|_, _| None, now).await?;
+    let claim = taken.into_iter().next().map(|taken| taken.claim);
     Ok(claim.unwrap_or(Claim::Raced))
 }
 
@@ -102,18 +103,40 @@ pub struct Wanted<'a> {
     pub by: Claimant<'a>,
 }
 
-/// What became of a claim, and what its run needs to know if that was seen on the way.
-pub type Taken = (Claim, Option<Brief>);
+/// What became of a claim, and what is known of its run by that.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// What became of it.
+    pub claim: Claim,
+    /// What was seen and written on the way.
+    pub known: Known,
+}
+
+impl From<Claim> for Taken {
+    fn from(claim: Claim) -> Self {
+        let known = Known::default();
+        Self { claim, known }
+    }
+}
+
+/// Tells what a run is going to do from its deployment as it stands once it is claimed: that is
+/// written down with the claim then. Without an answer the run does it.
+pub type Planner<'a> = &'a (dyn Fn(&Model, &Brief) -> Option<Plan> + Sync);
 
 /// The same for many deployments and one worker, in order.
 ///
 /// # Errors
 /// When the database fails. The outcomes are unknown then; [`held_by`] tells.
-pub async fn claim_all(db: &Db, wanted: &[Wanted<'_>], now: DateTime<Utc>) -> Result<Vec<Taken>> {
+pub async fn claim_all(
+    db: &Db,
+    wanted: &[Wanted<'_>],
+    planner: Planner<'_>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Taken>> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    take_all(db, wanted, now).await
+    take_all(db, wanted, planner, now).await
 }
 
 /// Why a deployment cannot be claimed whatever its target does, if it cannot.

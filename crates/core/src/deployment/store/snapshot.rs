@@ -1,8 +1,10 @@
 //! What deployments were made of: the pipelines that they follow and the commits that they found.
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait as _, Condition, ConnectionTrait, DbBackend, EntityTrait as _,
-    QueryFilter as _, QueryTrait as _, Statement, sea_query::Expr,
+    ActiveValue::Set,
+    ColumnTrait as _, Condition, ConnectionTrait, DbBackend, EntityTrait as _, QueryFilter as _,
+    QueryTrait as _, Statement,
+    sea_query::{CaseStatement, Expr, SimpleExpr},
 };
 
 use super::step::Plan;
@@ -19,6 +21,29 @@ use crate::{
 /// The statements that record which pipelines some runs follow; those that follow the same share
 /// one. A run that was replaced records nothing.
 pub(super) fn followed(backend: DbBackend, plans: &[Plan]) -> Vec<Statement> {
+    let recorded = alike(plans).into_iter().map(|(pipeline, runs)| {
+        Entity::update_many()
+            .col_expr(Column::Pipeline, Expr::value(pipeline))
+            .filter(is_one_of((Column::Id, Column::Fence), padded(runs)))
+            .filter(Column::Status.eq(Status::Running))
+            .build(backend)
+    });
+    recorded.collect()
+}
+
+/// The pipelines that some runs follow as what a claim writes into their rows.
+pub(super) fn following(plans: &[Plan]) -> SimpleExpr {
+    let cases = alike(plans)
+        .into_iter()
+        .fold(CaseStatement::new(), |cases, (pipeline, runs)| {
+            let ids = padded(runs.into_iter().map(|(id, _)| id).collect());
+            cases.case(Column::Id.is_in(ids), Expr::value(pipeline))
+        });
+    cases.finally(Expr::col(Column::Pipeline)).into()
+}
+
+/// The runs that follow the same pipeline, for each.
+fn alike(plans: &[Plan]) -> Vec<(&str, Vec<(DeploymentId, i64)>)> {
     let mut alike: Vec<(&str, Vec<(DeploymentId, i64)>)> = Vec::new();
     for plan in plans {
         let run = (plan.run.deployment, plan.run.fence);
@@ -27,14 +52,7 @@ pub(super) fn followed(backend: DbBackend, plans: &[Plan]) -> Vec<Statement> {
             None => alike.push((&plan.pipeline, vec![run])),
         }
     }
-    let recorded = alike.into_iter().map(|(pipeline, runs)| {
-        Entity::update_many()
-            .col_expr(Column::Pipeline, Expr::value(pipeline))
-            .filter(is_one_of((Column::Id, Column::Fence), padded(runs)))
-            .filter(Column::Status.eq(Status::Running))
-            .build(backend)
-    });
-    recorded.collect()
+    alike
 }
 
 /// What a deployment was made of.

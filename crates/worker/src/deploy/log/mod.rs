@@ -3,6 +3,7 @@
 mod shared;
 
 use std::{
+    iter,
     path::PathBuf,
     sync::{Arc, RwLock},
     time::Instant,
@@ -100,11 +101,7 @@ impl Journal {
     }
 
     fn lines(&self, text: &str) -> Vec<String> {
-        let mut own = LogText::new(self.shared.matcher());
-        let mut lines = Vec::new();
-        own.push(text.as_bytes(), &mut lines);
-        own.finish(&mut lines);
-        lines
+        lines(self.shared.matcher(), text)
     }
 
     /// Writes a line of our own.
@@ -192,6 +189,26 @@ impl Sink for StepSink {
             .add(&mut state, Some(step), Source::Output, &lines)
             .await;
     }
+}
+
+/// The first lines of a log, from before its run has a journal. Nothing in them is secret.
+pub(super) fn opening((id, fence): (DeploymentId, i64), text: &str) -> Chunk {
+    let now = now_us();
+    let nothing = Matcher::new(iter::empty()).unwrap_or_default();
+    let mut chunk = Chunk::new(id, fence, None, 1, now);
+    for line in lines(Arc::new(nothing), text) {
+        chunk.push(Source::Slipway, now, &line);
+    }
+    chunk
+}
+
+/// Our own words as lines, without what `matcher` knows and without control characters.
+fn lines(matcher: Arc<Matcher>, text: &str) -> Vec<String> {
+    let mut own = LogText::new(matcher);
+    let mut lines = Vec::new();
+    own.push(text.as_bytes(), &mut lines);
+    own.finish(&mut lines);
+    lines
 }
 
 /// Says in the log why a run cannot begin: it never gets a journal of its own. What is said there

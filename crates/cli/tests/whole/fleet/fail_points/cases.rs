@@ -21,6 +21,7 @@ impl Ground {
             Case::CancelQueued => self.cancel_queued(point).await,
             Case::CancelRunning => self.cancel_running(point).await,
             Case::Run(ends) => self.run(point, ends).await,
+            Case::Claim => self.claim(point).await,
             Case::LongRun => self.long_run(point).await,
             Case::Failure(attempt) => self.failure(point, attempt).await,
             Case::HandBack => self.hand_back(point).await,
@@ -113,6 +114,16 @@ impl Ground {
         Self::expect_abort(&mut worker, point);
         self.start_worker();
         self.judge(point, &deployment, 1, ends).await;
+    }
+
+    async fn claim(&mut self, point: &str) {
+        self.run(point, 1).await;
+        self.stop_worker();
+        let mut worker = self.start_armed(WORKER, point);
+        let deployment = self.deploy_planned().await;
+        Self::expect_abort(&mut worker, point);
+        self.start_worker();
+        self.judge_planned(point, &deployment).await;
     }
 
     async fn long_run(&mut self, point: &str) {

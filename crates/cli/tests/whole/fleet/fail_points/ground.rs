@@ -16,6 +16,8 @@ use crate::rig::{Api, Client, DEADLINE, Installation, Redis, records};
 
 const ABORTED: i32 = 6;
 pub(super) const PROJECT: &str = "shop";
+/// It has no repository and gives no values: a claim sees all that its runs need to know.
+const PLANNED: &str = "script";
 
 /// Fails once or waits where its target says so, and writes down that it began and ended.
 const SCRIPT: &str = r#"
@@ -73,6 +75,12 @@ impl Ground {
             let folder = installation.path(&format!("target-{target}"));
             client.create_target(PROJECT, target, &folder).await;
         }
+        let body = json!({ "slug": PLANNED });
+        client.post("/api/v1/projects", &body).await.expect(201);
+        let pipeline = installation.pipeline(SCRIPT);
+        client.set_pipeline(PLANNED, &pipeline).await;
+        let folder = installation.path("target-planned");
+        client.create_target(PLANNED, "planned", &folder).await;
         Self {
             installation,
             redis,
@@ -170,6 +178,30 @@ impl Ground {
     pub(super) async fn deploy(&self, target: &str) -> Value {
         let answer = self.client.request_deployment(PROJECT, target).await;
         answer.expect(202).json()
+    }
+
+    /// Asks for a deployment whose plan is written with its claim.
+    pub(super) async fn deploy_planned(&self) -> Value {
+        let answer = self.client.request_deployment(PLANNED, "planned").await;
+        answer.expect(202).json()
+    }
+
+    /// The same as [`Ground::judge`] for such a deployment: each of its runs was planned once and
+    /// greeted once.
+    pub(super) async fn judge_planned(&self, point: &str, deployment: &Value) {
+        let id = deployment["id"].as_i64().unwrap();
+        let ended = self.client.ended(id).await;
+        assert_eq!(ended["status"], "succeeded", "{point}: {ended}");
+        assert_eq!(ended["attempt"], 1, "{point}: {ended}");
+        assert_eq!(self.ends(id), 1, "{point}: {ended}");
+        let lost = usize::from(point != "claim.before_commit");
+        assert_eq!(ended["interruptions"], lost, "{point}: {ended}");
+        let statuses: Vec<_> = ended["steps"].as_array().unwrap().iter().collect();
+        let statuses: Vec<_> = statuses.iter().map(|step| &step["status"]).collect();
+        assert_eq!(statuses[lost..], ["succeeded"], "{point}: {ended}");
+        assert!(statuses[..lost].iter().all(|it| *it == "lost"), "{ended}");
+        let log = self.client.log(id).await;
+        assert_eq!(log.matches("on worker").count(), lost + 1, "{point}: {log}");
     }
 
     /// Waits until a deployment's step has begun.

@@ -29,6 +29,8 @@ enum Case {
     /// A worker takes, runs and ends a deployment. The number is how often its last step may run:
     /// once, or again when the abort comes between its end and the note of that.
     Run(usize),
+    /// The same, and again with one whose plan is written with its claim.
+    Claim,
     /// A worker keeps a deployment that takes its time.
     LongRun,
     /// A worker's deployment fails and is to be tried again. The number is the attempt that works:
@@ -57,6 +59,7 @@ fn case(point: &str) -> Case {
     match point {
         "cancel.before_index" => Case::CancelQueued,
         "cancel.before_publish" => Case::CancelRunning,
+        "claim.before_commit" | "claim.after_commit" | "claim.after_keep" => Case::Claim,
         "claim.before_forget" => Case::TakesEnded,
         "claim.before_hold" => Case::TakesRunning,
         "claim.before_put_off" => Case::TakesDelayed,

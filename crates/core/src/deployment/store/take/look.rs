@@ -1,6 +1,9 @@
 //! What a claim sees while it holds the rows of its targets; it decides nothing.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, ExprTrait as _, QueryFilter as _,
@@ -14,7 +17,7 @@ use sea_orm::{
 use crate::{
     db::{Line, now_us},
     deployment::{
-        brief::Brief,
+        brief::{Brief, Followed, followed},
         entity::deployment::{Column, Entity, Model},
         status::Status,
     },
@@ -38,12 +41,27 @@ pub(super) struct Slot {
     is_given: bool,
 }
 
+/// A project whose pipeline is read once it is asked for.
+struct Read {
+    project: Arc<project::Model>,
+    pipeline: OnceLock<Followed>,
+}
+
+impl From<project::Model> for Read {
+    fn from(project: project::Model) -> Self {
+        Self {
+            project: Arc::new(project),
+            pipeline: OnceLock::new(),
+        }
+    }
+}
+
 /// What was seen while the rows of the targets were held.
 pub(super) struct Seen {
     pub(super) slots: HashMap<TargetId, Slot>,
     pub(super) locks: lock::store::Left,
     pub(super) rows: Vec<Model>,
-    projects: Vec<Arc<project::Model>>,
+    projects: Vec<Read>,
     /// How many run everywhere.
     pub(super) running: u64,
     /// How many more may.
@@ -55,20 +73,25 @@ pub(super) struct Seen {
 impl Seen {
     /// The project of a deployment.
     pub(super) fn project(&self, row: &Model) -> Option<&Arc<project::Model>> {
+        self.read(row).map(|it| &it.project)
+    }
+
+    fn read(&self, row: &Model) -> Option<&Read> {
         let mut projects = self.projects.iter();
-        projects.find(|project| project.id == row.project_id)
+        projects.find(|it| it.project.id == row.project_id)
     }
 
     /// What a deployment's run needs to know, if that was all seen here: most first runs need no
     /// more.
     pub(super) fn brief(&self, row: &Model) -> Option<Brief> {
-        let (project, slot) = (self.project(row)?, self.slots.get(&row.target_id)?);
+        let (Read { project, pipeline }, slot) = (self.read(row)?, self.slots.get(&row.target_id)?);
         let is_first = row.fence == 0;
         if !is_first || slot.is_given || project.repository.is_some() {
             return None;
         }
         Some(Brief {
             project: Arc::clone(project),
+            pipeline: pipeline.get_or_init(|| followed(project)).clone(),
             target: slot.target.clone(),
             variables: Vec::new(),
             secrets: Vec::new(),
@@ -128,7 +151,7 @@ pub(super) async fn look(tx: Line, targets: Vec<TargetId>, ids: Vec<DeploymentId
         slots: slots.collect(),
         locks,
         rows,
-        projects: projects.into_iter().map(Arc::new).collect(),
+        projects: projects.into_iter().map(Read::from).collect(),
         running: u64::try_from(running).unwrap_or_default(),
         room: u64::MAX,
         now_us,

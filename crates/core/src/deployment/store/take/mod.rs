@@ -1,21 +1,18 @@
 //! The transaction of a claim: a target's slot, a place in its line, and the row itself, for many
 //! deployments of different targets at once.
 
+mod begin;
 mod look;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ColumnTrait as _, DbBackend, EntityTrait as _, ExprTrait as _, QueryFilter as _,
-    QuerySelect as _, QueryTrait as _, Statement,
-    sea_query::{CaseStatement, Expr, SimpleExpr},
-};
+use sea_orm::{DbBackend, EntityTrait as _, QuerySelect as _, Statement};
 
-use super::claim::{Claim, Claimant, Taken, Wanted, claim, standing};
+use super::claim::{Claim, Planner, Taken, Wanted, claim, standing};
 use crate::{
-    db::{self, Bundle, Db, Done, now_us, padded},
+    db::{self, Bundle, Db, Done, padded},
     deployment::{
         entity::deployment::{Column, Entity, Model},
-        status::{Status, Transition, next},
+        status::{Status, Transition},
         trigger::Trigger,
     },
     error::Result,
@@ -24,8 +21,8 @@ use crate::{
     lock,
     notify::outbox::{self, deployment::Happening},
     ports::Entry,
-    target::entity as target,
 };
+use begin::{Runs, Start};
 use look::{Seen, Slot, count, look};
 
 /// Claims that may be under way at once in all processes together.
@@ -38,32 +35,28 @@ const AT_ONCE: u64 = 512;
 pub(super) async fn take_all(
     db: &Db,
     wanted: &[Wanted<'_>],
+    planner: Planner<'_>,
     now: DateTime<Utc>,
 ) -> Result<Vec<Taken>> {
-    if let Some(taken) = db::retried(|| take(db, wanted, now)).await? {
+    if let Some(taken) = db::retried(|| take(db, wanted, planner, now)).await? {
         return Ok(taken);
     }
     let mut all = Vec::with_capacity(wanted.len());
     for one in wanted {
         let alone = std::slice::from_ref(one);
-        let taken = db::retried(|| take(db, alone, now)).await?;
-        all.extend(taken.unwrap_or_else(|| vec![(Claim::Raced, None)]));
+        let taken = db::retried(|| take(db, alone, planner, now)).await?;
+        all.extend(taken.unwrap_or_else(|| vec![Claim::Raced.into()]));
     }
     Ok(all)
 }
 
-/// A deployment that starts.
-#[derive(Clone, Copy)]
-struct Start<'a> {
-    row: &'a Model,
-    by: &'a Claimant<'a>,
-    fence: i64,
-    lease_until: i64,
-    told: i64,
-}
-
 /// Nothing, and nothing written, when one of them changed between looking and writing.
-async fn take(db: &Db, wanted: &[Wanted<'_>], now: DateTime<Utc>) -> Result<Option<Vec<Taken>>> {
+async fn take(
+    db: &Db,
+    wanted: &[Wanted<'_>],
+    planner: Planner<'_>,
+    now: DateTime<Utc>,
+) -> Result<Option<Vec<Taken>>> {
     let targets: Vec<TargetId> = padded(wanted.iter().map(|it| it.target).collect());
     let ids: Vec<DeploymentId> = padded(wanted.iter().map(|it| it.id).collect());
     let (mut tx, mut seen) = db.begin_at_once(|tx| look(tx, targets, ids)).await?;
@@ -77,36 +70,38 @@ async fn take(db: &Db, wanted: &[Wanted<'_>], now: DateTime<Utc>) -> Result<Opti
         seen.room = u64::from(limit).saturating_sub(seen.running);
     }
     let (refused, starting) = judge(wanted, &seen);
+    let mut started = Vec::new();
     if starting.is_empty() {
         tx.roll_back().await;
     } else {
+        let runs = Runs::new(&starting, &seen, planner, now);
         let told = told(&starting, now);
         if !told.is_empty() {
             let also = tx.also(|tx| async move { outbox::note(&tx, &told).await });
             tx = also.await?.0;
         }
         fail::point("claim.before_commit");
-        let begun = tx.finish(&beginning(db.backend(), &starting, now)?).await?;
+        let beginning = runs.beginning(db.backend(), &starting, now)?;
+        let begun = tx.finish(&beginning).await?;
         fail::point("claim.after_commit");
-        if begun.is_none() {
+        let Some(done) = begun else {
             return Ok(None);
-        }
+        };
+        started = runs.taken(done)?;
     }
-    let mut started = starting
-        .iter()
-        .map(|it| (Claim::Won(it.row_after(now)), seen.brief(it.row)));
+    let mut started = started.into_iter();
     let mut taken = Vec::with_capacity(wanted.len());
     for (one, refusal) in wanted.iter().zip(refused) {
         let claim = match refusal {
             None => {
-                taken.push(started.next().unwrap_or((Claim::Raced, None)));
+                taken.push(started.next().unwrap_or_else(|| Claim::Raced.into()));
                 continue;
             }
             Some(Refusal::Claim(claim)) => claim,
             Some(Refusal::Behind(older)) => behind(db, older, one.target).await?,
             Some(Refusal::Elsewhere) => Box::pin(claim(db, one.id, &one.by, now)).await?,
         };
-        taken.push((claim, None));
+        taken.push(claim.into());
     }
     Ok(Some(taken))
 }
@@ -184,7 +179,7 @@ fn told(starting: &[Start<'_>], now: DateTime<Utc>) -> Vec<Happening> {
     let heard = starting.iter().filter_map(|it| {
         let happening = Happening::of(it.row, &Transition::Start, now)?;
         outbox::is_heard(it.told, &happening).then(|| Happening {
-            row: *it.row_after(now),
+            row: it.row_after(now),
             ..happening
         })
     });
@@ -218,72 +213,4 @@ async fn behind(db: &Db, id: DeploymentId, target: TargetId) -> Result<Claim> {
         priority: trigger.into(),
     });
     Ok(older.map_or(Claim::Raced, Claim::Behind))
-}
-
-/// Takes the slots and writes that these run; nothing when one of the rows is not as it was read.
-fn beginning(backend: DbBackend, starting: &[Start<'_>], now: DateTime<Utc>) -> Result<Bundle> {
-    let Some(Start {
-        by, lease_until, ..
-    }) = starting.first()
-    else {
-        return Ok(Bundle::default());
-    };
-    let to = next(Status::Queued, &Transition::Start)
-        .map_err(|illegal| db::broken(illegal.to_string()))?;
-    let padding: Vec<Start<'_>> = padded(starting.to_vec());
-    let rows = || padding.iter();
-    let by_id = |value: fn(&Start<'_>) -> sea_orm::Value| -> SimpleExpr {
-        let cases = rows().fold(CaseStatement::new(), |case, it| {
-            case.case(Column::Id.eq(it.row.id), Expr::value(value(it)))
-        });
-        cases.into()
-    };
-    let holder = rows().fold(CaseStatement::new(), |case, it| {
-        case.case(
-            target::Column::Id.eq(it.row.target_id),
-            Expr::value(it.row.id),
-        )
-    });
-    let taken = target::Entity::update_many()
-        .col_expr(
-            target::Column::Epoch,
-            Expr::col(target::Column::Epoch).add(1),
-        )
-        .col_expr(target::Column::HolderId, holder.into())
-        .filter(target::Column::Id.is_in(rows().map(|it| it.row.target_id)));
-    let begun = Entity::update_many()
-        .col_expr(Column::Status, Expr::value(to))
-        .col_expr(Column::Attempt, Expr::col(Column::Attempt).add(1))
-        .col_expr(Column::Fence, by_id(|it| it.fence.into()))
-        .col_expr(Column::LeaseToken, by_id(|it| it.by.token.as_str().into()))
-        .col_expr(Column::LeaseOwner, Expr::value(by.owner))
-        .col_expr(Column::LeaseUntil, Expr::value(*lease_until))
-        .col_expr(
-            Column::StartedAt,
-            Expr::col(Column::StartedAt).if_null(Expr::value(now)),
-        )
-        .filter(Column::Id.is_in(rows().map(|it| it.row.id)))
-        .filter(Column::Status.eq(Status::Queued))
-        .filter(Column::CancelRequestedAt.is_null())
-        .filter(Expr::col(Column::NotBefore).lte(now_us(backend)));
-    Ok(Bundle::default()
-        .write(taken.build(backend))
-        .write_exactly(starting.len() as u64, begun.build(backend)))
-}
-
-impl Start<'_> {
-    /// The row as it stands after the claim, which saves reading it again.
-    fn row_after(&self, now: DateTime<Utc>) -> Box<Model> {
-        let row = self.row.clone();
-        Box::new(Model {
-            status: Status::Running,
-            attempt: row.attempt + 1,
-            fence: self.fence,
-            lease_token: Some(self.by.token.as_str().to_owned()),
-            lease_owner: Some(self.by.owner.to_owned()),
-            lease_until: Some(self.lease_until),
-            started_at: Some(row.started_at.unwrap_or(now)),
-            ..row
-        })
-    }
 }
