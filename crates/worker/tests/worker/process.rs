@@ -8,7 +8,7 @@ use crate::rig::DEADLINE;
 
 /// Gone, or dead and not yet taken away by whoever inherited it.
 pub(crate) fn is_gone(pid: &str) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", pid)) else {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
         return true;
     };
     let state = stat
