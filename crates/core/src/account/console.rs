@@ -2,11 +2,9 @@
 //! system-only.
 
 use chrono::{DateTime, Utc};
-use sea_orm::ActiveValue::Set;
 use secrecy::SecretString;
 
 use super::{
-    entity::user,
     first_admin::generate,
     password::Password,
     service::{NewUser, factor, insert_user},
@@ -52,13 +50,9 @@ pub async fn reset_password(ctx: &Ctx, email: &str, now: DateTime<Utc>) -> Resul
     let found = store::find_user_by_email(ctx.db.writer(), &email_key(email)).await?;
     let user = found.ok_or(Error::NotFound("user"))?;
     let (plain, password) = generated()?;
-    let values = user::ActiveModel {
-        password_hash: Set(ctx.passwords.hash(password).await?),
-        updated_at: Set(now),
-        ..user::ActiveModel::default()
-    };
+    let hash = ctx.passwords.hash(password).await?;
     let tx = ctx.db.begin().await?;
-    store::update_user(&tx, user.id, values).await?;
+    store::set_password(&tx, user.id, hash, now).await?;
     store::delete_sessions(&tx, user.id).await?;
     let entry = Entry::by_console(Action::PasswordReset, now);
     let entry = entry.on(ObjectKind::User, user.id.0, &user.email);

@@ -26,6 +26,7 @@ use crate::{
     db::is_duplicate,
     error::{Error, Result},
     field::{DisplayName, Email},
+    revision,
     settings::Oidc,
 };
 
@@ -257,12 +258,7 @@ async fn taken_over(
     user: user::Model,
     now: DateTime<Utc>,
 ) -> Result<user::Model> {
-    let values = user::ActiveModel {
-        password_hash: Set(String::new()),
-        updated_at: Set(now),
-        ..user::ActiveModel::default()
-    };
-    store::update_user(tx, user.id, values).await?;
+    store::set_password(tx, user.id, String::new(), now).await?;
     store::links::delete_of(tx, user.id).await?;
     store::delete_sessions(tx, user.id).await?;
     Ok(user::Model {
@@ -289,10 +285,11 @@ async fn with_role(
         updated_at: Set(entry.at()),
         ..user::ActiveModel::default()
     };
-    store::update_user(tx, user.id, write(role)).await?;
+    let counted = revision::count(tx).await?;
+    store::update_user(tx, &counted, user.id, write(role)).await?;
     if store::count_admins(tx).await? == 0 {
         tracing::warn!(user = %user.email, "the last Admin with a password keeps the role, whatever the groups say");
-        store::update_user(tx, user.id, write(user.role)).await?;
+        store::update_user(tx, &counted, user.id, write(user.role)).await?;
         return Ok(user);
     }
     store::delete_sessions(tx, user.id).await?;

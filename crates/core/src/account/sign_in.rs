@@ -28,7 +28,7 @@ pub const SESSION_IDLE: Duration = Duration::minutes(30);
 /// How long a session lasts at most.
 pub const SESSION_MAX: Duration = Duration::hours(12);
 /// How often the last use of a session or token is written down.
-pub(crate) const TOUCH_EVERY: Duration = Duration::minutes(1);
+const TOUCH_EVERY: Duration = Duration::minutes(1);
 
 /// The form of an e-mail address that two spellings of it share.
 #[must_use]
@@ -291,6 +291,11 @@ impl Bearer {
     }
 }
 
+/// Whether it need not be written down again that a token is used.
+pub(crate) fn is_use_noted(known: &KnownToken, now: DateTime<Utc>) -> bool {
+    known.used_at.is_some_and(|used| used + TOUCH_EVERY >= now)
+}
+
 /// Who an API token belongs to.
 ///
 /// # Errors
@@ -312,7 +317,7 @@ pub(crate) async fn token_owner(
     if expired || known.disabled_at.is_some() {
         return Err(Error::Unauthenticated);
     }
-    if known.used_at.is_none_or(|used| used + TOUCH_EVERY < now) {
+    if !is_use_noted(&known, now) {
         store::touch_token(ctx.db.writer(), known.id, now).await?;
     }
     let limits = limits(&known.scopes, known.projects.as_deref());

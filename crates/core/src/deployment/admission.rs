@@ -165,8 +165,8 @@ impl Admission {
         self.door.mark.is_alone()
     }
 
-    /// The same for one that may rest on a premise. Nothing, and nothing was accepted, when that does
-    /// not hold any more or could not be asked about: then the request has to be looked up.
+    /// The same for one that may rest on a premise. Nothing, and nothing was accepted, when something
+    /// has changed since or that could not be asked: then the request has to be looked up.
     ///
     /// # Errors
     /// Those of [`Self::request`].

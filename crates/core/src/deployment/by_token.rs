@@ -1,10 +1,12 @@
 //! Requests to deploy that come with an API token.
 //!
 //! Most requests are a machine's, and come again and again. Who it is and where it wants to deploy
-//! are looked up together, and remembered: the next one is decided on that, and accepted by a
-//! transaction that first asks whether all of it still holds. If anything does not, or if there is
-//! more to a request than that, it is looked up anew. So nothing is ever refused from memory, and
-//! nothing is accepted that the database would not accept at that moment.
+//! are looked up together, and remembered for some seconds: the next one is decided on that, and
+//! accepted by a transaction that first makes sure that nothing has changed since, for anybody. If
+//! something has, or if there is more to a request than that, it is looked up anew. So nothing is
+//! ever refused from memory, and nothing is accepted that would not be accepted at that moment.
+
+use std::time::Instant;
 
 use super::{
     accept::{accept, decide},
@@ -16,7 +18,7 @@ use super::{
     },
 };
 use crate::{
-    account::sign_in::{Bearer, token_owner},
+    account::sign_in::{Bearer, is_use_noted, token_owner},
     ctx::Ctx,
     db,
     error::Result,
@@ -38,7 +40,8 @@ pub async fn request(
         target: input.target.clone(),
     };
     if ctx.admission.takes_premises()
-        && let Some(premise) = ctx.premises.about(&question, db::now())
+        && let Some(premise) = ctx.premises.about(&question, Instant::now())
+        && is_use_noted(&premise.token, db::now())
     {
         let actor = token_owner(ctx, bearer, Some(premise.token.clone()), db::now()).await;
         let decided = actor.and_then(|actor| {
@@ -53,9 +56,10 @@ pub async fn request(
         }
         ctx.premises.forget(&question);
     }
+    let asked_at = Instant::now();
     let known = ctx.batches.scenes.ask(question.clone()).await?;
-    let actor = token_owner(ctx, bearer, known.token.clone(), db::now()).await?;
-    let premise = Premise::new(known.token, known.scene.clone());
+    let premise = Premise::new(&known, asked_at);
+    let actor = token_owner(ctx, bearer, known.token, db::now()).await?;
     let decided = decide(&actor, known.scene, input)?;
     let accepted = accept(ctx, &actor, decided).await?;
     if let Some(premise) = premise {

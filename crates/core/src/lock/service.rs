@@ -18,7 +18,7 @@ use crate::{
         outbox::{self, lock::Told},
     },
     ports::{self, Authority, Place},
-    project, target,
+    project, revision, target,
 };
 
 /// What a lock is about, as a person addresses it: by slug or id.
@@ -65,7 +65,8 @@ pub async fn put(
     };
     let locks = crate::db::retried(|| async {
         let tx = ctx.db.begin().await?;
-        store::put(&tx, &lock, now).await?;
+        let counted = revision::count(&tx).await?;
+        store::put(&tx, &counted, &lock, now).await?;
         let state = serde_json::json!({ "reason": lock.reason, "expires_at": lock.expires_at });
         let entry = entry(actor, Action::LockSet, scope, now).after(&state);
         ctx.audit.record(&tx, &entry).await?;

@@ -20,6 +20,7 @@ use crate::{
     error::Result,
     id::{LockId, ProjectId, TargetId, UserId},
     project::entity as project,
+    revision::Counted,
     target::entity as target,
 };
 
@@ -44,7 +45,12 @@ pub struct NewLock {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn put(tx: &impl ConnectionTrait, lock: &NewLock, now: DateTime<Utc>) -> Result<()> {
+pub async fn put(
+    tx: &impl ConnectionTrait,
+    _: &Counted,
+    lock: &NewLock,
+    now: DateTime<Utc>,
+) -> Result<()> {
     let touched = (project::Column::Slug, target::Column::Slug);
     let mut projects = project::Entity::update_many().col_expr(touched.0, Expr::col(touched.0));
     let mut targets = target::Entity::update_many().col_expr(touched.1, Expr::col(touched.1));

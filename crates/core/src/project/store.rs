@@ -12,6 +12,7 @@ use crate::{
     error::Result,
     field::Slug,
     id::{ProjectId, UserId},
+    revision::Counted,
 };
 
 /// The project that an address names, by slug or by id.
@@ -70,7 +71,7 @@ pub async fn insert(
     now: DateTime<Utc>,
 ) -> Result<Model, sea_orm::DbErr> {
     let id = Entity::insert(project).exec(tx).await?.last_insert_id;
-    set_role(tx, id, owner, ProjectRole::Owner, now).await?;
+    write_role(tx, (id, owner), ProjectRole::Owner, now).await?;
     Entity::find_by_id(id)
         .one(tx)
         .await?
@@ -83,6 +84,7 @@ pub async fn insert(
 /// When the slug is taken or the database fails.
 pub async fn update(
     conn: &impl ConnectionTrait,
+    _: &Counted,
     id: ProjectId,
     values: ActiveModel,
 ) -> Result<(), sea_orm::DbErr> {
@@ -185,8 +187,17 @@ pub async fn count_owners(conn: &impl ConnectionTrait, project: ProjectId) -> Re
 /// When the database fails.
 pub async fn set_role(
     tx: &impl ConnectionTrait,
-    project: ProjectId,
-    user: UserId,
+    _: &Counted,
+    who: (ProjectId, UserId),
+    role: ProjectRole,
+    now: DateTime<Utc>,
+) -> Result<(), sea_orm::DbErr> {
+    write_role(tx, who, role, now).await
+}
+
+async fn write_role(
+    tx: &impl ConnectionTrait,
+    (project, user): (ProjectId, UserId),
     role: ProjectRole,
     now: DateTime<Utc>,
 ) -> Result<(), sea_orm::DbErr> {
@@ -216,6 +227,7 @@ pub async fn set_role(
 /// When the database fails.
 pub async fn remove_member(
     tx: &impl ConnectionTrait,
+    _: &Counted,
     project: ProjectId,
     user: UserId,
 ) -> Result<bool> {

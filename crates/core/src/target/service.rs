@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     field::{FolderPath, Slug},
     id::ProjectId,
-    project,
+    project, revision,
     vault::sealed,
 };
 
@@ -182,7 +182,8 @@ pub async fn update(
         values.auto_deploy = Set(auto_deploy);
     }
     let tx = ctx.db.begin().await?;
-    store::update(&tx, target.id, values)
+    let counted = revision::count(&tx).await?;
+    store::update(&tx, &counted, target.id, values)
         .await
         .map_err(|error| slug_taken(error, &slug))?;
     let row = store::by_id(&tx, target.id).await?;

@@ -11,6 +11,7 @@ use crate::{
     error::Result,
     field::Slug,
     id::{ProjectId, TargetId},
+    revision::Counted,
 };
 
 /// The target of this project that an address names, by slug or by id.
@@ -84,6 +85,7 @@ pub async fn insert(
 /// When the slug is taken or the database fails.
 pub async fn update(
     conn: &impl ConnectionTrait,
+    _: &Counted,
     id: TargetId,
     values: ActiveModel,
 ) -> Result<(), sea_orm::DbErr> {

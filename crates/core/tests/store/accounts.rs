@@ -291,7 +291,7 @@ async fn two_admins_who_demote_each_other_leave_one(rig: Rig) {
                 role: Set(SystemRole::Admin),
                 ..Default::default()
             };
-            store::update_user(rig.ctx.db.writer(), user, back)
+            store::update_user(rig.ctx.db.writer(), &rig.counted().await, user, back)
                 .await
                 .unwrap();
         }

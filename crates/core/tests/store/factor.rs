@@ -496,9 +496,14 @@ async fn whoever_lacks_a_required_factor_can_only_switch_one_on(rig: Rig) {
         factor_at: sea_orm::ActiveValue::Set(None),
         ..Default::default()
     };
-    store::update_user(rig.ctx.db.writer(), actor.user, values)
-        .await
-        .unwrap();
+    store::update_user(
+        rig.ctx.db.writer(),
+        &rig.counted().await,
+        actor.user,
+        values,
+    )
+    .await
+    .unwrap();
     let held = sign_in::by_session(&admins, cookie, now).await;
     assert!(matches!(held, Err(Error::FactorRequired)), "{held:?}");
     sign_in::by_session(&rig.ctx, cookie, now).await.unwrap();

@@ -211,7 +211,8 @@ async fn a_value_that_does_not_fit_is_refused(rig: Rig) {
             name: sea_orm::ActiveValue::Set("n".repeat(101)),
             ..Default::default()
         };
-        let refused = project::store::update(rig.ctx.db.writer(), site.project.id, update).await;
+        let (conn, counted) = (rig.ctx.db.writer(), rig.counted().await);
+        let refused = project::store::update(conn, &counted, site.project.id, update).await;
         assert!(refused.unwrap_err().to_string().contains("too long"));
     }
 }

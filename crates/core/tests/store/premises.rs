@@ -1,11 +1,18 @@
 //! Requests that are decided on what is remembered: nothing that has changed since is overlooked.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use secrecy::ExposeSecret as _;
 use slipway_core::{
+    access::{Actor, ProjectRole, SystemRole},
     account::{
-        service::tokens::{self, NewToken},
+        service::{
+            self as accounts, UserChange,
+            tokens::{self, NewToken},
+        },
         sign_in::Bearer,
     },
     ctx::Ctx,
@@ -14,15 +21,27 @@ use slipway_core::{
         by_token,
         queue_place::WaitingFor,
         service::Detail,
-        store::scene::{Asker, Question},
+        store::{
+            premise::REMEMBERED_FOR,
+            scene::{Asker, Question},
+        },
     },
     error::{Error, Result},
+    id::TokenId,
+    lock::{
+        self,
+        service::{Address, LockInput},
+    },
+    project::{self, policy::QueuePolicy, service::ProjectChange},
+    revision,
+    target::{self, service::TargetChange},
 };
 
-use crate::rig::{Rig, Site, deploy_input, minutes_later};
+use crate::rig::{PIPELINE, Rig, Site, deploy_input, minutes_later};
 
 everywhere! {
-    nothing_that_has_changed_is_overlooked,
+    nothing_that_was_counted_is_overlooked,
+    every_service_counts_what_it_changes,
     a_token_is_seen_to_be_used_although_it_is_remembered,
     processes_that_accept_at_the_same_time_lose_and_repeat_nothing,
     a_key_that_comes_again_is_recognised,
@@ -32,6 +51,7 @@ everywhere! {
 struct Caller {
     site: Site,
     bearer: Bearer,
+    token: TokenId,
 }
 
 impl Caller {
@@ -39,9 +59,14 @@ impl Caller {
         let site = rig.site(slug).await;
         let new = NewToken::unlimited("ci".parse().unwrap());
         let made = tokens::create(&rig.ctx, &site.owner, None, new, db::now()).await;
-        let (_, plain) = made.unwrap();
+        let (row, plain) = made.unwrap();
         let bearer = Bearer::new(plain.expose_secret(), String::new()).unwrap();
-        Self { site, bearer }
+        let token = row.id;
+        Self {
+            site,
+            bearer,
+            token,
+        }
     }
 
     /// Deploys until that rests on what is remembered.
@@ -58,7 +83,7 @@ impl Caller {
             project: self.site.project.slug.clone(),
             target: self.site.target.slug.clone(),
         };
-        ctx.premises.about(&question, db::now()).is_some()
+        ctx.premises.about(&question, Instant::now()).is_some()
     }
 
     async fn deploy(&self, ctx: &Ctx, key: Option<&str>) -> Result<Detail> {
@@ -68,7 +93,7 @@ impl Caller {
     }
 }
 
-/// A change behind the process's back, and what the next request must be answered.
+/// A change by somebody else, and what the next request must be answered.
 type Case = (&'static str, fn(&Result<Detail>) -> bool);
 
 const CASES: [Case; 20] = [
@@ -169,7 +194,7 @@ fn is_conflict(answer: &Result<Detail>, wanted: &str) -> bool {
     matches!(answer, Err(Error::Conflict { code, .. }) if *code == wanted)
 }
 
-async fn nothing_that_has_changed_is_overlooked(rig: Rig) {
+async fn nothing_that_was_counted_is_overlooked(rig: Rig) {
     let other = rig.site("other").await;
     rig.execute("UPDATE targets SET slug = 'another'", []).await;
     for (number, (change, is_right)) in CASES.into_iter().enumerate() {
@@ -187,6 +212,7 @@ async fn nothing_that_has_changed_is_overlooked(rig: Rig) {
             .replace("@target", &caller.site.target.id.to_string())
             .replace("@other", &other.project.id.to_string());
         assert_eq!(rig.execute(&sql, []).await, 1, "{sql}");
+        rig.counted().await;
         let answer = caller.deploy(&rig.ctx, None).await;
         assert!(is_right(&answer), "{change}: {answer:?}");
         // Whatever was refused was not accepted on the way.
@@ -199,6 +225,159 @@ async fn nothing_that_has_changed_is_overlooked(rig: Rig) {
         if let Ok(detail) = answer {
             assert!(detail.row.id > last, "{change}");
         }
+    }
+}
+
+/// What another process does to what a request rests on, and what the next one must be answered.
+const CHANGES: [(Change, fn(&Result<Detail>) -> bool); 11] = [
+    (Change::TokenRevoked, is_nobody),
+    (Change::UserDisabled, is_nobody),
+    (Change::UserDemoted, |answer| {
+        matches!(answer, Err(Error::Forbidden(_)))
+    }),
+    (Change::MemberRemoved, is_hidden),
+    (Change::ProjectMoved, is_hidden),
+    (Change::PolicyChanged, |answer| {
+        is_conflict(answer, "target_busy")
+    }),
+    (Change::ProjectDeleted, is_hidden),
+    (Change::TargetMoved, is_unknown),
+    (Change::TargetDeleted, is_unknown),
+    (Change::Locked, |answer| {
+        let place = answer.as_ref().ok().and_then(|it| it.queue.as_ref());
+        place.is_some_and(|place| place.waiting_for == WaitingFor::Lock)
+    }),
+    (Change::PipelineWritten, Result::is_ok),
+];
+
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    TokenRevoked,
+    UserDisabled,
+    UserDemoted,
+    MemberRemoved,
+    ProjectMoved,
+    PolicyChanged,
+    ProjectDeleted,
+    TargetMoved,
+    TargetDeleted,
+    Locked,
+    PipelineWritten,
+}
+
+impl Change {
+    /// Whether the database itself refuses a deployment of what has gone, so that nothing is counted.
+    fn is_deletion(self) -> bool {
+        matches!(self, Self::ProjectDeleted | Self::TargetDeleted)
+    }
+
+    async fn make(self, ctx: &Ctx, admin: &Actor, caller: &Caller) {
+        let (now, site) = (db::now(), &caller.site);
+        let (slug, target) = (site.project.slug.as_str(), site.target.slug.as_str());
+        let user = async |change| {
+            let changed = accounts::update_user(ctx, admin, site.owner.user, change, now).await;
+            changed.unwrap();
+        };
+        let project = async |change| {
+            project::service::update(ctx, admin, slug, change, now)
+                .await
+                .unwrap();
+        };
+        match self {
+            Self::TokenRevoked => {
+                tokens::revoke(ctx, &site.owner, None, caller.token)
+                    .await
+                    .unwrap();
+            }
+            Self::UserDisabled => {
+                user(UserChange {
+                    disabled: Some(true),
+                    ..UserChange::default()
+                })
+                .await;
+            }
+            Self::UserDemoted => {
+                user(UserChange {
+                    role: Some(SystemRole::Viewer),
+                    ..UserChange::default()
+                })
+                .await;
+            }
+            Self::MemberRemoved => {
+                let removed = (site.owner.user, None);
+                let set = project::service::members::set;
+                set(
+                    ctx,
+                    admin,
+                    slug,
+                    (admin.user, Some(ProjectRole::Owner)),
+                    now,
+                )
+                .await
+                .unwrap();
+                set(ctx, admin, slug, removed, now).await.unwrap();
+            }
+            Self::ProjectMoved => {
+                project(ProjectChange {
+                    slug: Some(format!("{slug}-moved").parse().unwrap()),
+                    ..ProjectChange::default()
+                })
+                .await;
+            }
+            Self::PolicyChanged => {
+                project(ProjectChange {
+                    queue_policy: Some(QueuePolicy::Reject),
+                    ..ProjectChange::default()
+                })
+                .await;
+            }
+            Self::ProjectDeleted => project::service::delete(ctx, admin, slug).await.unwrap(),
+            Self::TargetMoved => {
+                let change = TargetChange {
+                    slug: Some("moved".parse().unwrap()),
+                    ..TargetChange::default()
+                };
+                let moved = target::service::update(ctx, admin, (slug, target), change, now).await;
+                moved.unwrap();
+            }
+            Self::TargetDeleted => {
+                target::service::delete(ctx, admin, slug, target)
+                    .await
+                    .unwrap();
+            }
+            Self::Locked => {
+                let input = LockInput {
+                    reason: "Freeze".parse().unwrap(),
+                    expires_at: None,
+                };
+                let put = lock::service::put(ctx, admin, Address::Everything, input, now).await;
+                put.unwrap();
+            }
+            Self::PipelineWritten => {
+                let written = project::service::set_pipeline(ctx, admin, slug, PIPELINE, now).await;
+                written.unwrap();
+            }
+        }
+    }
+}
+
+async fn every_service_counts_what_it_changes(rig: Rig) {
+    let admin = rig.user("root@example.com", SystemRole::Admin).await;
+    let elsewhere = rig.limited(1000).await;
+    for (number, (change, is_right)) in CHANGES.into_iter().enumerate() {
+        let caller = Caller::new(&rig, &format!("site-{number}")).await;
+        caller.warm(&rig.ctx).await;
+        if change.is_deletion() {
+            rig.execute("UPDATE deployments SET status = 'succeeded'", [])
+                .await;
+        }
+        let before = revision::current(rig.ctx.db.reader()).await.unwrap();
+        change.make(&elsewhere, &admin, &caller).await;
+        let after = revision::current(rig.ctx.db.reader()).await.unwrap();
+        assert_eq!(after > before, !change.is_deletion(), "{change:?}");
+        let answer = caller.deploy(&rig.ctx, None).await;
+        assert!(is_right(&answer), "{change:?}: {answer:?}");
+        rig.execute("DELETE FROM locks", []).await;
     }
 }
 
@@ -220,7 +399,7 @@ async fn a_token_is_seen_to_be_used_although_it_is_remembered(rig: Rig) {
         project: caller.site.project.slug.clone(),
         target: caller.site.target.slug.clone(),
     };
-    let later = minutes_later(2);
+    let later = Instant::now() + REMEMBERED_FOR + Duration::from_millis(1);
     assert!(rig.ctx.premises.about(&question, later).is_none());
     rig.ctx.premises.forget(&question);
     caller.deploy(&rig.ctx, None).await.unwrap();

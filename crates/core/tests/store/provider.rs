@@ -80,11 +80,8 @@ async fn the_last_admin_with_a_password_keeps_the_role(rig: Rig) {
     let pats = rig.user("pat@example.com", SystemRole::Developer).await;
     rig.user("root@example.com", SystemRole::Admin).await;
     sign_in(&rig, &pat("admins")).await.unwrap();
-    let password = user::ActiveModel {
-        password_hash: sea_orm::ActiveValue::Set("given by an Admin".to_owned()),
-        ..Default::default()
-    };
-    store::update_user(rig.ctx.db.writer(), pats.user, password)
+    let (conn, password) = (rig.ctx.db.writer(), "given by an Admin".to_owned());
+    store::set_password(conn, pats.user, password, db::now())
         .await
         .unwrap();
     let root = store::find_user_by_email(rig.ctx.db.reader(), "root@example.com").await;
@@ -93,7 +90,7 @@ async fn the_last_admin_with_a_password_keeps_the_role(rig: Rig) {
         ..Default::default()
     };
     let id = root.unwrap().unwrap().id;
-    store::update_user(rig.ctx.db.writer(), id, values)
+    store::update_user(conn, &rig.counted().await, id, values)
         .await
         .unwrap();
     let kept = sign_in(&rig, &pat("viewers")).await.unwrap();

@@ -35,6 +35,7 @@ use slipway_core::{
         policy::{QueuePolicy, RetryPolicy},
         service::NewProject,
     },
+    revision::{self, Counted},
     schema,
     settings::{
         Settings,
@@ -192,9 +193,16 @@ impl Rig {
 
     pub(crate) async fn member(&self, site: &Site, user: &Actor, role: ProjectRole) {
         let now = db::now();
-        project::store::set_role(self.ctx.db.writer(), site.project.id, user.user, role, now)
+        let (conn, who) = (self.ctx.db.writer(), (site.project.id, user.user));
+        let counted = self.counted().await;
+        project::store::set_role(conn, &counted, who, role, now)
             .await
             .unwrap();
+    }
+
+    /// Counts a change of what requests are decided on.
+    pub(crate) async fn counted(&self) -> Counted {
+        revision::count(self.ctx.db.writer()).await.unwrap()
     }
 
     /// A deployment that went through the front door: row and index entry.

@@ -115,8 +115,9 @@ impl<'a> World<'a> {
             role: Set(self.class.role),
             ..Default::default()
         };
-        let id = self.client.actor().user;
-        let written = account::store::update_user(self.app.ctx.db.writer(), id, values);
+        let (conn, id) = (self.app.ctx.db.writer(), self.client.actor().user);
+        let counted = slipway_core::revision::count(conn).await.unwrap();
+        let written = account::store::update_user(conn, &counted, id, values);
         written.await.unwrap();
     }
 

@@ -23,6 +23,7 @@ use crate::{
     error::{Error, Result},
     field::{DisplayName, Email},
     id::{SessionId, UserId},
+    revision,
 };
 
 /// Ends the session that the actor is signed in with.
@@ -276,10 +277,11 @@ async fn write_user(
     entry: &Entry,
 ) -> Result<user::Model> {
     let tx = ctx.db.begin().await?;
+    let counted = revision::count(&tx).await?;
     store::lock_admins(&tx).await?;
     let before = store::find_user(&tx, id).await?;
     let before = before.ok_or(Error::NotFound("user"))?;
-    store::update_user(&tx, id, values).await?;
+    store::update_user(&tx, &counted, id, values).await?;
     if signs_out {
         store::delete_sessions(&tx, id).await?;
         store::links::delete_of(&tx, id).await?;

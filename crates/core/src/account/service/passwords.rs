@@ -160,12 +160,7 @@ async fn write(
     hash: String,
     entry: &Entry,
 ) -> Result<()> {
-    let values = user::ActiveModel {
-        password_hash: Set(hash),
-        updated_at: Set(entry.at()),
-        ..user::ActiveModel::default()
-    };
-    store::update_user(tx, user.id, values).await?;
+    store::set_password(tx, user.id, hash, entry.at()).await?;
     store::delete_sessions(tx, user.id).await?;
     store::links::delete_of(tx, user.id).await?;
     let entry = entry.clone().on(ObjectKind::User, user.id.0, &user.email);

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     field::DisplayName,
     id::{TokenId, UserId},
-    project,
+    project, revision,
 };
 
 /// A token as it is asked for.
@@ -160,7 +160,8 @@ pub async fn revoke(ctx: &Ctx, actor: &Actor, of: Option<UserId>, id: TokenId) -
     actor.require_unlimited()?;
     let owner = owner(ctx, actor, of).await?;
     let tx = ctx.db.begin().await?;
-    if !store::delete_token(&tx, owner.id, id).await? {
+    let counted = revision::count(&tx).await?;
+    if !store::delete_token(&tx, &counted, owner.id, id).await? {
         return Err(Error::NotFound("token"));
     }
     let entry = Entry::by(actor, Action::TokenRevoke, crate::db::now());

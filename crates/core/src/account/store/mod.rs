@@ -20,6 +20,7 @@ use crate::{
     db::distinct,
     error::Result,
     id::{SessionId, TokenId, UserId},
+    revision::Counted,
 };
 
 /// The account with this id.
@@ -118,11 +119,31 @@ pub async fn insert_user(
 /// When the database fails.
 pub async fn update_user(
     conn: &impl ConnectionTrait,
+    _: &Counted,
     id: UserId,
     values: user::ActiveModel,
 ) -> Result<()> {
     user::Entity::update_many()
         .set(values)
+        .filter(user::Column::Id.eq(id))
+        .exec(conn)
+        .await?;
+    Ok(())
+}
+
+/// Writes what an account's password is known by; empty for none.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_password(
+    conn: &impl ConnectionTrait,
+    id: UserId,
+    hash: String,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    user::Entity::update_many()
+        .col_expr(user::Column::PasswordHash, Expr::value(hash))
+        .col_expr(user::Column::UpdatedAt, Expr::value(now))
         .filter(user::Column::Id.eq(id))
         .exec(conn)
         .await?;
@@ -376,7 +397,12 @@ pub async fn list_tokens(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn delete_token(conn: &impl ConnectionTrait, user: UserId, id: TokenId) -> Result<bool> {
+pub async fn delete_token(
+    conn: &impl ConnectionTrait,
+    _: &Counted,
+    user: UserId,
+    id: TokenId,
+) -> Result<bool> {
     let deleted = api_token::Entity::delete_many()
         .filter(api_token::Column::UserId.eq(user))
         .filter(api_token::Column::Id.eq(id))

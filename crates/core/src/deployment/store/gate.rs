@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DbBackend, EntityTrait as _, QueryFilter as _,
     QuerySelect as _, Statement,
-    sea_query::{Expr, ExprTrait as _, Query, SimpleExpr},
+    sea_query::{Expr, ExprTrait as _, Query},
 };
 
 use crate::{
@@ -139,22 +139,18 @@ pub async fn lock(tx: &impl ConnectionTrait, count: usize) -> Result<Ids> {
     })
 }
 
-/// Takes so many ids and holds the gate as [`lock`] does, if nobody else took any meanwhile and these
-/// conditions are met; otherwise it changes no row.
+/// Takes so many ids and holds the gate as [`lock`] does, if nobody else took any meanwhile and
+/// nothing was counted as a change since this revision; otherwise it changes no row.
 #[must_use]
-pub fn passing(
-    backend: DbBackend,
-    (ids, count): (Ids, usize),
-    conditions: Vec<SimpleExpr>,
-) -> Statement {
+pub fn passing(backend: DbBackend, (ids, count): (Ids, usize), revision: Option<i64>) -> Statement {
     let mut update = Query::update();
     update
         .table("queue_gate")
         .value("last_id", ids.after(count).before)
         .and_where(Expr::col("id").eq(1))
         .and_where(Expr::col("last_id").eq(ids.before));
-    for condition in conditions {
-        update.and_where(condition);
+    if let Some(revision) = revision {
+        update.and_where(Expr::col("revision").eq(revision));
     }
     backend.build(&update)
 }

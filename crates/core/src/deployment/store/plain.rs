@@ -7,7 +7,6 @@ use super::{
     accepted::{entries, insertions, models},
     admission::Door,
     gate::{self, Ids},
-    premise::{Premise, conditions},
 };
 use crate::{
     audit::entry::Entry,
@@ -66,8 +65,8 @@ pub(super) async fn admit_plain(
     }
 }
 
-/// The same with one trip to the database, while nobody else seems to go through the gate and all
-/// that the requests rest on still holds. Nothing when it takes more than that.
+/// The same with one trip to the database, while nobody else seems to go through the gate and nothing
+/// that the requests rest on has changed. Nothing when it takes more than that.
 pub(super) async fn admit_expected(
     db: &Db,
     requests: &[&NewDeployment],
@@ -75,7 +74,7 @@ pub(super) async fn admit_expected(
     now: DateTime<Utc>,
 ) -> Result<Option<Vec<Admitted>>> {
     let count = requests.len();
-    let Some(ids) = door.mark.next() else {
+    let (Some(ids), Some(revision)) = (door.mark.next(), common(requests)) else {
         return Ok(None);
     };
     let batch = Wanted::new(requests, ids, now);
@@ -85,11 +84,7 @@ pub(super) async fn admit_expected(
     let Some(expected) = door.mark.expect(ids, count) else {
         return Ok(None);
     };
-    let premises: Vec<&Premise> = requests
-        .iter()
-        .filter_map(|request| request.premise.as_deref())
-        .collect();
-    let passing = gate::passing(db.backend(), (ids, count), conditions(&premises));
+    let passing = gate::passing(db.backend(), (ids, count), revision);
     let passing = Bundle::default().write_exactly(1, passing);
     let bundle = batch.bundle(db, door, passing)?;
     fail::point("admission.before_trip");
@@ -103,8 +98,18 @@ pub(super) async fn admit_expected(
         // Somebody else went through the gate, or a key was sent before: then it takes a look.
         Ok(None) => Ok(None),
         Err(error) if error.database().is_some_and(is_duplicate) => Ok(None),
-        Err(error) => Err(target_gone(error)),
+        // Something was deleted, which is not counted.
+        Err(error) if error.database().is_some_and(is_orphan) => Ok(None),
+        Err(error) => Err(error),
     }
+}
+
+/// What all of these rest on that rest on anything; nothing when one knows less than another.
+fn common(requests: &[&NewDeployment]) -> Option<Option<i64>> {
+    let mut premises = requests.iter().filter_map(|it| it.premise.as_deref());
+    let first = premises.next().map(|premise| premise.revision);
+    let is_common = premises.all(|premise| Some(premise.revision) == first);
+    is_common.then_some(first)
 }
 
 /// Requests and what they become with certain ids.

@@ -18,6 +18,7 @@ use crate::{
         entity::{self as project, membership},
         policy::QueuePolicy,
     },
+    revision,
     target::entity as target,
 };
 
@@ -77,6 +78,8 @@ pub struct Known {
     pub token: Option<KnownToken>,
     /// The project with the asker's role and the target.
     pub scene: Option<Scene>,
+    /// How often anything like it had changed before that was read.
+    pub revision: i64,
 }
 
 /// What is known of these questions, in order; asked with one trip to the database.
@@ -99,7 +102,9 @@ pub async fn find(db: &Db, questions: &[Question]) -> Result<Vec<Known>> {
                 find_tokens(&line, &hashes).await
             }
         };
-        let (tokens, scenes) = tokio::try_join!(biased; tokens, scenes(&line, questions))?;
+        let revision = revision::current(&line);
+        let (revision, tokens, scenes) =
+            tokio::try_join!(biased; revision, tokens, scenes(&line, questions))?;
         let mut tokens = tokens.into_iter();
         let each = questions.iter().zip(scenes);
         let known = each.map(|(question, scene)| Known {
@@ -108,6 +113,7 @@ pub async fn find(db: &Db, questions: &[Question]) -> Result<Vec<Known>> {
                 Asker::Token(_) => tokens.next().flatten(),
             },
             scene,
+            revision,
         });
         Ok(known.collect())
     })

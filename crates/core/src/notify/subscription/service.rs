@@ -266,7 +266,7 @@ pub async fn create(
     };
     crate::db::retried(|| async {
         let tx = ctx.db.begin().await?;
-        store::lock_project(&tx, project).await?;
+        let counted = store::lock_project(&tx, project).await?;
         let Checked { channels, values } = checked(&tx, project, &change).await?;
         if store::list(&tx, project).await?.len() >= SUBSCRIPTIONS_MAX {
             let message = format!("a project has at most {SUBSCRIPTIONS_MAX} subscriptions");
@@ -281,7 +281,7 @@ pub async fn create(
         };
         let id = store::insert(&tx, row).await?;
         write_channels(&tx, id, channels.as_deref()).await?;
-        store::note_told(&tx, project).await?;
+        store::note_told(&tx, &counted, project).await?;
         let made = read(&tx, project, id).await?;
         let entry = entry(actor, Action::SubscriptionCreate, &made, now).after(&audited(&made));
         ctx.audit.record(&tx, &entry).await?;
@@ -328,7 +328,7 @@ pub async fn update(
     }
     crate::db::retried(|| async {
         let tx = ctx.db.begin().await?;
-        store::lock_project(&tx, project).await?;
+        let counted = store::lock_project(&tx, project).await?;
         let before = read(&tx, project, id).await?;
         let Checked {
             channels,
@@ -343,7 +343,7 @@ pub async fn update(
         }
         store::update(&tx, id, values).await?;
         write_channels(&tx, id, channels.as_deref()).await?;
-        store::note_told(&tx, project).await?;
+        store::note_told(&tx, &counted, project).await?;
         let after = read(&tx, project, id).await?;
         let entry = entry(actor, Action::SubscriptionUpdate, &after, now);
         let entry = entry.changed(&audited(&before), &audited(&after));
@@ -362,10 +362,10 @@ pub async fn delete(ctx: &Ctx, actor: &Actor, project: &str, id: SubscriptionId)
     let project = open(ctx, actor, project, Permission::GovernProject).await?;
     crate::db::retried(|| async {
         let tx = ctx.db.begin().await?;
-        store::lock_project(&tx, project).await?;
+        let counted = store::lock_project(&tx, project).await?;
         let known = read(&tx, project, id).await?;
         store::delete(&tx, id).await?;
-        store::note_told(&tx, project).await?;
+        store::note_told(&tx, &counted, project).await?;
         let entry = entry(actor, Action::SubscriptionDelete, &known, crate::db::now());
         ctx.audit
             .record(&tx, &entry.before(&audited(&known)))

@@ -15,6 +15,7 @@ use crate::{
     error::Result,
     id::{ChannelId, ProjectId, SubscriptionId},
     project::entity as project,
+    revision::{self, Counted},
 };
 
 /// The subscriptions of a project, oldest first.
@@ -146,24 +147,25 @@ pub async fn delete(tx: &impl ConnectionTrait, id: SubscriptionId) -> Result<()>
 }
 
 /// Holds a project's row until the transaction ends, so that what is told of it is written by one at
-/// a time.
+/// a time; and counts that as a change.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn lock_project(tx: &impl ConnectionTrait, id: ProjectId) -> Result<()> {
+pub async fn lock_project(tx: &impl ConnectionTrait, id: ProjectId) -> Result<Counted> {
+    let counted = revision::count(tx).await?;
     project::Entity::update_many()
         .col_expr(project::Column::Told, Expr::col(project::Column::Told))
         .filter(project::Column::Id.eq(id))
         .exec(tx)
         .await?;
-    Ok(())
+    Ok(counted)
 }
 
 /// Writes beside a project which events anybody is told of. Its row is held.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn note_told(tx: &impl ConnectionTrait, id: ProjectId) -> Result<()> {
+pub async fn note_told(tx: &impl ConnectionTrait, _: &Counted, id: ProjectId) -> Result<()> {
     let rows = list(tx, id).await?;
     let told = rows.iter().fold(0, |told, row| told | row.events);
     project::Entity::update_many()

@@ -13,6 +13,7 @@ use crate::{
         entity::{Model, membership},
         store,
     },
+    revision,
 };
 
 /// A project's members.
@@ -48,6 +49,7 @@ async fn write(
 ) -> Result<()> {
     let ((user, role), id) = (change, project.id);
     let tx = ctx.db.begin().await?;
+    let counted = revision::count(&tx).await?;
     store::lock(&tx, id).await?;
     let account = crate::account::store::find_user(&tx, user).await?;
     let before = store::role(&tx, id, user).await?;
@@ -56,10 +58,10 @@ async fn write(
             if account.is_none() {
                 return Err(Error::NotFound("user"));
             }
-            store::set_role(&tx, id, user, role, now).await?;
+            store::set_role(&tx, &counted, (id, user), role, now).await?;
         }
         None => {
-            if !store::remove_member(&tx, id, user).await? {
+            if !store::remove_member(&tx, &counted, id, user).await? {
                 return Err(Error::NotFound("member"));
             }
         }

@@ -21,6 +21,7 @@ use crate::{
     field::{DisplayName, RefName, Slug},
     id::ProjectId,
     pipeline::{self, Pipeline},
+    revision,
 };
 
 /// A project that the actor may see, and what they are in it.
@@ -239,7 +240,8 @@ pub async fn update(
         .map_or_else(|| project.slug.clone(), ToString::to_string);
     let values = values(change, now)?;
     let tx = ctx.db.begin().await?;
-    store::update(&tx, project.id, values)
+    let counted = revision::count(&tx).await?;
+    store::update(&tx, &counted, project.id, values)
         .await
         .map_err(|error| slug_taken(error, &slug))?;
     let row = store::find(&tx, &project.id.to_string()).await?;
@@ -372,7 +374,8 @@ pub async fn set_pipeline(
         &state(Some(source)),
     );
     let tx = ctx.db.begin().await?;
-    store::update(&tx, project.id, values).await?;
+    let counted = revision::count(&tx).await?;
+    store::update(&tx, &counted, project.id, values).await?;
     ctx.audit.record(&tx, &entry).await?;
     tx.commit().await?;
     Ok(pipeline)
