@@ -20,7 +20,7 @@ use crate::{
     gather::Gather,
     health::QueueHealth,
     notify::Registry,
-    ports::{EventBus, JobQueue},
+    ports::{Enqueued, Entry, EventBus, JobQueue},
     process::me::Process,
     settings::Settings,
     vault::{
@@ -58,6 +58,8 @@ pub struct Ctx {
     pub premises: Premises,
     /// What requests and runs read and write together.
     pub batches: Batches,
+    /// New deployments that the index is told of together.
+    pub pushes: Gather<Entry, Enqueued>,
     /// What runs were given of the vault, written together.
     pub uses: Gather<Use, ()>,
     /// Services that carry messages.
@@ -86,6 +88,7 @@ impl Ctx {
             tokens: tokens(&db),
             premises: Premises::default(),
             batches: Batches::new(&db, &settings.queue),
+            pushes: pushes(&queue),
             audit,
             db,
             queue,
@@ -111,18 +114,34 @@ impl Ctx {
     #[must_use]
     pub fn apart(&self, threads: usize) -> Self {
         let db = self.db.apart(threads);
+        let queue = self.queue.apart();
+        let queue = queue.unwrap_or_else(|| Arc::clone(&self.queue));
         Self {
             admission: self.admission.apart(&db),
             tokens: tokens(&db),
             batches: Batches::new(&db, &self.settings.queue),
-            queue: self
-                .queue
-                .apart()
-                .unwrap_or_else(|| Arc::clone(&self.queue)),
+            pushes: pushes(&queue),
+            queue,
             db,
             ..self.clone()
         }
     }
+}
+
+fn pushes(queue: &Arc<dyn JobQueue>) -> Gather<Entry, Enqueued> {
+    let queue = Arc::clone(queue);
+    Gather::new(LOOK_UPS, move |entries: Vec<Entry>| {
+        let queue = Arc::clone(&queue);
+        Box::pin(async move {
+            match queue.enqueue_all(&entries, false).await {
+                Ok(added) => added.into_iter().map(Ok).collect(),
+                Err(error) => {
+                    tracing::warn!(error = %error, entries = entries.len(), "the queue took nothing");
+                    db::all_failed(error.into(), entries.len())
+                }
+            }
+        })
+    })
 }
 
 fn tokens(db: &Db) -> Gather<String, Option<KnownToken>> {

@@ -172,7 +172,18 @@ pub trait JobQueue: Send + Sync + fmt::Debug {
 
     /// Adds an entry to its target's list, in order of id. `force` passes the hard cap. One that
     /// is in the index already only gets the priority that is named here.
-    async fn enqueue(&self, entry: Entry, force: bool) -> Result<Enqueued, QueueError>;
+    async fn enqueue(&self, entry: Entry, force: bool) -> Result<Enqueued, QueueError> {
+        let added = self.enqueue_all(&[entry], force).await?;
+        let none = || QueueError::Protocol("an entry without an answer".to_owned());
+        added.first().copied().ok_or_else(none)
+    }
+
+    /// The same for several entries, one after the other; answers in their order.
+    async fn enqueue_all(
+        &self,
+        entries: &[Entry],
+        force: bool,
+    ) -> Result<Vec<Enqueued>, QueueError>;
 
     /// Leases the next entry for `ttl`. A token that already holds one gets the same one again.
     ///

@@ -82,9 +82,16 @@ fn after(delay: Duration) -> Instant {
 
 #[async_trait]
 impl JobQueue for MemoryQueue {
-    async fn enqueue(&self, entry: Entry, force: bool) -> Result<Enqueued, QueueError> {
+    async fn enqueue_all(
+        &self,
+        entries: &[Entry],
+        force: bool,
+    ) -> Result<Vec<Enqueued>, QueueError> {
         let cap = (!force).then_some(self.cap);
-        self.run(|index| index.enqueue(entry, cap))
+        self.run(|index| {
+            let each = entries.iter();
+            each.map(|entry| index.enqueue(*entry, cap)).collect()
+        })
     }
 
     async fn claim(

@@ -133,6 +133,22 @@ fn holder(state: &str) -> Option<Holder> {
     }
 }
 
+/// What became of each entry that was to be added.
+fn added(reply: &Reply) -> Option<Vec<Enqueued>> {
+    let (each, rest) = reply.words().as_chunks::<3>();
+    let one = |[outcome, place, state]: &[String; 3]| match outcome.as_str() {
+        "ADDED" => Some(Enqueued::Added {
+            place: place.parse().ok()?,
+            holder: holder(state),
+        }),
+        "DUPLICATE" => Some(Enqueued::Duplicate),
+        "FULL" => Some(Enqueued::Full),
+        _ => None,
+    };
+    let each: Option<Vec<Enqueued>> = each.iter().map(one).collect();
+    each.filter(|_| rest.is_empty() && reply.outcome() == "OK")
+}
+
 fn place(word: &str) -> Option<Place> {
     match word {
         "absent" => Some(Place::Absent),
@@ -176,26 +192,30 @@ impl JobQueue for RedisQueue {
         }))
     }
 
-    async fn enqueue(&self, entry: Entry, force: bool) -> Result<Enqueued, QueueError> {
-        let force = if force { "1" } else { "0" };
-        let cap = text(&self.cap.to_string());
-        let args = [
-            id(entry.id),
-            target(entry.target),
-            rank(entry.priority),
-            cap,
-            text(force),
-        ];
-        let reply = self.runner.run(&self.scripts.enqueue, args).await?;
-        match reply.outcome() {
-            "OK" => Ok(Enqueued::Added {
-                place: reply.number(0)?.unsigned_abs(),
-                holder: reply.words().get(1).and_then(|state| holder(state)),
-            }),
-            "DUPLICATE" => Ok(Enqueued::Duplicate),
-            "FULL" => Ok(Enqueued::Full),
-            _ => Err(reply.unexpected()),
+    async fn enqueue_all(
+        &self,
+        entries: &[Entry],
+        force: bool,
+    ) -> Result<Vec<Enqueued>, QueueError> {
+        let mut all = Vec::with_capacity(entries.len());
+        for some in entries.chunks(BATCH) {
+            let mut args = vec![
+                text(&self.cap.to_string()),
+                text(if force { "1" } else { "0" }),
+            ];
+            args.extend(some.iter().flat_map(|entry| {
+                let Entry {
+                    id: own,
+                    target: its,
+                    priority,
+                } = entry;
+                [id(*own), target(*its), rank(*priority)]
+            }));
+            let reply = self.runner.run(&self.scripts.enqueue, args).await?;
+            let added = added(&reply).filter(|added| added.len() == some.len());
+            all.extend(added.ok_or_else(|| reply.unexpected())?);
         }
+        Ok(all)
     }
 
     async fn claim(

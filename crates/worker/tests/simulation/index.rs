@@ -73,8 +73,12 @@ impl Link {
 
 #[async_trait]
 impl JobQueue for Link {
-    async fn enqueue(&self, entry: Entry, force: bool) -> Result<Enqueued, QueueError> {
-        self.call("enqueue", self.world.queue.enqueue(entry, force))
+    async fn enqueue_all(
+        &self,
+        entries: &[Entry],
+        force: bool,
+    ) -> Result<Vec<Enqueued>, QueueError> {
+        self.call("enqueue", self.world.queue.enqueue_all(entries, force))
             .await
     }
 

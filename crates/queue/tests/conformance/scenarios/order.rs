@@ -96,6 +96,29 @@ pub(crate) async fn an_added_entry_is_told_its_place_in_the_line(rig: Rig) {
     assert_eq!(last, place(5, Some(Holder::Delayed(DeploymentId(1)))));
 }
 
+pub(crate) async fn several_entries_are_added_as_one_after_the_other(rig: Rig) {
+    let cap = i64::try_from(CAP).unwrap();
+    for id in 4..=cap {
+        rig.add(&[entry(id, 100)]).await;
+    }
+    let added = |place| Enqueued::Added {
+        place,
+        holder: None,
+    };
+    let several = [(1, 1), (1, 1), (3, 1), (2, 1), (cap + 1, 2)];
+    let several = several.map(|(id, target)| entry(id, target));
+    let answers = rig.queue.enqueue_all(&several, false).await.unwrap();
+    let expected = [added(1), Enqueued::Duplicate, added(2), added(2)];
+    assert_eq!(answers[..4], expected);
+    assert_eq!(answers[4..], [Enqueued::Full]);
+    let by_force = rig.queue.enqueue_all(&several[3..], true).await.unwrap();
+    assert_eq!(by_force, [Enqueued::Duplicate, added(1)]);
+    assert!(rig.queue.enqueue_all(&[], false).await.unwrap().is_empty());
+    for (id, target) in [(4, 100), (1, 1), (cap + 1, 2)] {
+        rig.claim_this(entry(id, target)).await;
+    }
+}
+
 pub(crate) async fn a_full_index_takes_an_entry_only_by_force(rig: Rig) {
     let cap = i64::try_from(CAP).unwrap();
     for id in 1..=cap {
