@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{ctx::Ctx, db::broken, error::Result, id::AuditId};
 
-/// Entries of one link.
-pub const ENTRIES_MAX: u64 = 1_000;
+/// Entries of one link. Whoever writes meanwhile waits for the processor as long as a link takes.
+pub const ENTRIES_MAX: u64 = 256;
 
 /// Seals everything that waits, and answers how much that was.
 ///
@@ -21,15 +21,25 @@ pub const ENTRIES_MAX: u64 = 1_000;
 /// When the database fails, or the chain's end has been altered: nothing is added to that.
 pub async fn run_once(ctx: &Ctx) -> Result<u64> {
     let mut sealed = 0;
-    while store::has_unsealed(ctx.db.reader()).await? {
-        let key = ctx.audit.key().await?;
-        let some = crate::db::retried(|| seal_some(ctx, &key)).await?;
+    loop {
+        let some = next_link(ctx).await?;
         sealed += some;
         if some < ENTRIES_MAX {
-            break;
+            return Ok(sealed);
         }
     }
-    Ok(sealed)
+}
+
+/// Seals one link's entries, and answers how many those were; [`ENTRIES_MAX`] when more may wait.
+///
+/// # Errors
+/// Those of [`run_once`].
+pub async fn next_link(ctx: &Ctx) -> Result<u64> {
+    if !store::has_unsealed(ctx.db.reader()).await? {
+        return Ok(0);
+    }
+    let key = ctx.audit.key().await?;
+    crate::db::retried(|| seal_some(ctx, &key)).await
 }
 
 async fn seal_some(ctx: &Ctx, key: &Key) -> Result<u64> {
