@@ -4,8 +4,11 @@ use std::{env, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::Parser;
-use slipway_core::{process::entity::ProcessKind, recovery::duties::Duties, start, telemetry};
+use slipway_core::{
+    process::entity::ProcessKind, recovery::duties::Duties, settings::Settings, start, telemetry,
+};
 use slipway_worker::guard;
+use tokio::runtime::Builder;
 
 /// Slipway's worker.
 #[derive(Debug, Parser)]
@@ -33,12 +36,18 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn worker() -> anyhow::Result<()> {
+fn worker() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let settings = start::settings(arguments.config)?;
     start::harden()?;
     start::log(&settings)?;
+    // Before there are threads: each of them takes it over, and so does whatever they start.
+    slipway_worker::start::stand_back(settings.worker.nice)?;
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run(settings))
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
     let provider = rustls::crypto::ring::default_provider();
     provider
         .install_default()

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use anyhow::Context as _;
+use rustix::process::{getpriority_process, setpriority_process};
 use sd_notify::NotifyState;
 use slipway_core::{
     ctx::Ctx,
@@ -32,6 +33,21 @@ const GIT_ENVIRONMENT: [&str; 6] = [
     "NO_PROXY",
     "SSL_CERT_FILE",
 ];
+
+/// Makes this process, and what it starts, stand back so far when others want the processor.
+///
+/// # Errors
+/// When the system refuses.
+pub fn stand_back(nice: u8) -> anyhow::Result<()> {
+    let wanted = i32::from(nice);
+    let has = getpriority_process(None).context("asking for this process's priority")?;
+    // Who started it may have gone further, and only root goes back.
+    if has < wanted {
+        setpriority_process(None, wanted)
+            .with_context(|| format!("standing back by {nice} (worker.nice)"))?;
+    }
+    Ok(())
+}
 
 /// A worker that is ready to run, with `guard` as its guard's program. `stop` ends its lease keeper;
 /// `hand_back` makes its runs stop.

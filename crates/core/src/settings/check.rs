@@ -58,6 +58,7 @@ impl Settings {
             1,
             u64::MAX,
         );
+        found.within("worker.nice", self.worker.nice, 0, 19);
         if found.0.is_empty() {
             Ok(())
         } else {

@@ -336,6 +336,8 @@ pub struct Worker {
     pub drain_timeout_seconds: u64,
     /// Most bytes of output that one run of a deployment may store.
     pub log_limit_bytes: u64,
+    /// How far a worker process and what it runs stand back for others on its machine.
+    pub nice: u8,
 }
 
 /// Where commits may come from.

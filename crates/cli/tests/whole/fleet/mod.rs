@@ -9,6 +9,7 @@ mod events;
 mod fail_points;
 mod guard;
 mod million;
+mod nice;
 mod notify_killed;
 mod redis_faults;
 mod redis_outage;

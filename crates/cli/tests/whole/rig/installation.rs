@@ -85,6 +85,8 @@ impl Installation {
             ("SLIPWAY_ADMIN_PASSWORD", PASSWORD.to_owned()),
             ("SLIPWAY__SERVER__HOST", "127.0.0.1".to_owned()),
             ("SLIPWAY__SERVER__PORT", "0".to_owned()),
+            // The tests around it do not stand back, and have their deadlines.
+            ("SLIPWAY__WORKER__NICE", "0".to_owned()),
             ("SLIPWAY__DATABASE__PORT", account.port.to_string()),
             ("SLIPWAY__REDIS__PORT", redis.port.to_string()),
             ("SLIPWAY__REDIS__PREFIX", format!("{{{name}}}")),

@@ -83,6 +83,7 @@ fn defaults_are_complete() {
     assert!(settings.worker.labels.is_empty());
     assert_eq!(settings.worker.drain_timeout_seconds, 600);
     assert_eq!(settings.worker.log_limit_bytes, 268_435_456);
+    assert_eq!(settings.worker.nice, 10);
     assert!(settings.repositories.local_paths.is_empty());
 }
 
