@@ -4,7 +4,7 @@
 //! The database is the truth; whatever sits behind these traits may be wiped at any time and is
 //! put right again by `recovery`. Nothing but ids passes through here.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, slice, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -118,7 +118,7 @@ pub enum Enqueued {
     Full,
 }
 
-/// What [`JobQueue::claim`] found.
+/// What [`JobQueue::claim_many`] found for a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claimed {
     /// This entry is leased to the token.
@@ -185,17 +185,31 @@ pub trait JobQueue: Send + Sync + fmt::Debug {
         force: bool,
     ) -> Result<Vec<Enqueued>, QueueError>;
 
-    /// Leases the next entry for `ttl`. A token that already holds one gets the same one again.
+    /// Leases the next entries for `ttl`, one to each token, and answers in their order what each has.
+    /// A token that already holds one gets the same one again.
     ///
     /// Targets of the most urgent priority go first, but while another one is ready it is passed
     /// over [`PASSED_OVER_MAX`] times in a row at most, once more when two are due together.
     /// Targets of one priority take turns.
+    async fn claim_many(
+        &self,
+        tokens: &[LeaseToken],
+        ttl: Duration,
+        max_running: u32,
+    ) -> Result<Vec<Claimed>, QueueError>;
+
+    /// The same for one token.
     async fn claim(
         &self,
         token: &LeaseToken,
         ttl: Duration,
         max_running: u32,
-    ) -> Result<Claimed, QueueError>;
+    ) -> Result<Claimed, QueueError> {
+        let tokens = slice::from_ref(token);
+        let claimed = self.claim_many(tokens, ttl, max_running).await?;
+        let unanswered = || QueueError::Protocol("a claim was not answered".to_owned());
+        claimed.into_iter().next().ok_or_else(unanswered)
+    }
 
     /// Takes an entry out for good and frees its target.
     async fn finish(&self, entry: Entry, by: &Authority) -> Result<Released, QueueError>;

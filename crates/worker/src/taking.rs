@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use slipway_core::{
     db,
     deployment::{
@@ -32,14 +31,7 @@ const BUSY: Duration = Duration::from_millis(100);
 impl<W: Work> Runner<W> {
     /// Takes as many as `most` deployments.
     pub(crate) async fn take(&self, most: usize) -> Took {
-        let mut leased = Vec::with_capacity(most);
-        let mut then = Then::Again;
-        for claimed in join_all((0..most).map(|_| self.lease_next())).await {
-            match claimed {
-                Ok(entry) => leased.push(entry),
-                Err(other) => then = other.or(then),
-            }
-        }
+        let (leased, then) = self.lease_next(most).await;
         fail::point("claim.after_index");
         let is_all = leased.len() == most;
         match self.own(&leased).await {
@@ -62,27 +54,39 @@ impl<W: Work> Runner<W> {
         }
     }
 
-    /// The next entry of the index under a fresh token, or what to do while there is none.
-    async fn lease_next(&self) -> std::result::Result<(Entry, LeaseToken), Then> {
+    /// The next entries of the index, each under a fresh token, and what to do after them.
+    async fn lease_next(&self, most: usize) -> (Vec<(Entry, LeaseToken)>, Then) {
         let settings = &self.ctx().settings.queue;
-        let token = LeaseToken::random().map_err(|error| {
-            tracing::error!(error = %error, "no randomness for a lease");
-            Then::Pause(PAUSE)
-        })?;
-        let claimed = self
-            .ctx()
-            .queue
-            .claim(&token, settings.lease(), settings.max_running)
-            .await;
-        match claimed {
-            Ok(Claimed::Entry(entry)) => Ok((entry, token)),
-            Ok(Claimed::Empty(due)) => Err(Then::Wait(due.map_or(WAIT, |due| due.min(WAIT)))),
-            Ok(Claimed::Busy) | Err(QueueError::Lost) => Err(Then::Pause(BUSY)),
+        let tokens: std::result::Result<Vec<LeaseToken>, _> =
+            (0..most).map(|_| LeaseToken::random()).collect();
+        let tokens = match tokens {
+            Ok(tokens) => tokens,
+            Err(error) => {
+                tracing::error!(error = %error, "no randomness for a lease");
+                return (Vec::new(), Then::Pause(PAUSE));
+            }
+        };
+        let (lease, max) = (settings.lease(), settings.max_running);
+        let claimed = match self.ctx().queue.claim_many(&tokens, lease, max).await {
+            Ok(claimed) => claimed,
+            Err(QueueError::Lost) => return (Vec::new(), Then::Pause(BUSY)),
             Err(error) => {
                 tracing::debug!(error = %error, "nothing could be taken from the queue");
-                Err(Then::Pause(PAUSE))
+                return (Vec::new(), Then::Pause(PAUSE));
+            }
+        };
+        let mut leased = Vec::with_capacity(most);
+        let mut then = Then::Again;
+        for (claimed, token) in claimed.into_iter().zip(tokens) {
+            match claimed {
+                Claimed::Entry(entry) => leased.push((entry, token)),
+                Claimed::Empty(due) => {
+                    then = Then::Wait(due.map_or(WAIT, |due| due.min(WAIT))).or(then);
+                }
+                Claimed::Busy => then = Then::Pause(BUSY).or(then),
             }
         }
+        (leased, then)
     }
 
     /// Claims what the index gave out in the database, which alone decides.

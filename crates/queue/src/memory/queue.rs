@@ -94,13 +94,14 @@ impl JobQueue for MemoryQueue {
         })
     }
 
-    async fn claim(
+    async fn claim_many(
         &self,
-        token: &LeaseToken,
+        tokens: &[LeaseToken],
         ttl: Duration,
         max_running: u32,
-    ) -> Result<Claimed, QueueError> {
-        self.run(|index| index.claim(token, ttl.min(FAR), max_running, Instant::now()))
+    ) -> Result<Vec<Claimed>, QueueError> {
+        let now = Instant::now();
+        self.run(|index| index.claim_many(tokens, ttl.min(FAR), max_running, now))
     }
 
     async fn finish(&self, entry: Entry, by: &Authority) -> Result<Released, QueueError> {

@@ -1,8 +1,10 @@
 //! The Redis implementation of both ports.
 //!
 //! `client` owns connections, `error` knows what goes wrong with them, `scripts` the protocol's
-//! Lua; `queue` and `events` are the ports, `wait` is the one command that blocks.
+//! Lua and `answers` what it says; `queue` and `events` are the ports, `wait` is the one command
+//! that blocks.
 
+mod answers;
 mod client;
 mod error;
 mod events;

@@ -8,15 +8,16 @@ use slipway_core::{
     deployment::priority::Priority,
     id::{DeploymentId, TargetId},
     ports::{
-        Authority, Claimed, Enqueued, Entry, Holder, JobQueue, LeaseToken, PASSED_OVER_MAX, Place,
+        Authority, Claimed, Enqueued, Entry, JobQueue, LeaseToken, PASSED_OVER_MAX, Place,
         QueueError, Released,
     },
 };
 
 use super::{
+    answers::{added, claimed, entries, place, released},
     client::{Clients, Link},
     error::ConnectError,
-    scripts::{Reply, Runner, Scripts},
+    scripts::{Runner, Scripts},
     wait::Waiter,
 };
 use crate::keys::Keys;
@@ -113,69 +114,6 @@ fn token_of(by: &Authority) -> Value {
     }
 }
 
-fn released(reply: &Reply) -> Result<Released, QueueError> {
-    match reply.outcome() {
-        "OK" => Ok(Released::Done),
-        "STALE" => Ok(Released::Stale),
-        "GONE" => Ok(Released::Gone),
-        _ => Err(reply.unexpected()),
-    }
-}
-
-/// What a target's state says of who holds it.
-fn holder(state: &str) -> Option<Holder> {
-    let (kind, id) = state.split_once(':')?;
-    let id = DeploymentId(id.parse().ok()?);
-    match kind {
-        "B" => Some(Holder::Leased(id)),
-        "H" => Some(Holder::Delayed(id)),
-        _ => None,
-    }
-}
-
-/// What became of each entry that was to be added.
-fn added(reply: &Reply) -> Option<Vec<Enqueued>> {
-    let (each, rest) = reply.words().as_chunks::<3>();
-    let one = |[outcome, place, state]: &[String; 3]| match outcome.as_str() {
-        "ADDED" => Some(Enqueued::Added {
-            place: place.parse().ok()?,
-            holder: holder(state),
-        }),
-        "DUPLICATE" => Some(Enqueued::Duplicate),
-        "FULL" => Some(Enqueued::Full),
-        _ => None,
-    };
-    let each: Option<Vec<Enqueued>> = each.iter().map(one).collect();
-    each.filter(|_| rest.is_empty() && reply.outcome() == "OK")
-}
-
-fn place(word: &str) -> Option<Place> {
-    match word {
-        "absent" => Some(Place::Absent),
-        "pending" => Some(Place::Pending),
-        "delayed" => Some(Place::Delayed),
-        "leased" => Some(Place::Leased),
-        "adrift" => Some(Place::Adrift),
-        _ => None,
-    }
-}
-
-fn entries(reply: &Reply) -> Result<Vec<Entry>, QueueError> {
-    let numbers = reply.numbers()?;
-    let (entries, rest) = numbers.as_chunks::<3>();
-    let known = |[id, target, rank]: &[i64; 3]| {
-        Some(Entry {
-            id: DeploymentId(*id),
-            target: TargetId(*target),
-            priority: Priority::from_rank(u8::try_from(*rank).ok()?)?,
-        })
-    };
-    let entries: Option<Vec<Entry>> = entries.iter().map(known).collect();
-    entries
-        .filter(|_| rest.is_empty())
-        .ok_or_else(|| reply.unexpected())
-}
-
 #[async_trait]
 impl JobQueue for RedisQueue {
     fn apart(&self) -> Option<Arc<dyn JobQueue>> {
@@ -218,31 +156,23 @@ impl JobQueue for RedisQueue {
         Ok(all)
     }
 
-    async fn claim(
+    async fn claim_many(
         &self,
-        token: &LeaseToken,
+        tokens: &[LeaseToken],
         ttl: Duration,
         max_running: u32,
-    ) -> Result<Claimed, QueueError> {
-        let args = [
-            text(token.as_str()),
+    ) -> Result<Vec<Claimed>, QueueError> {
+        let rules = [
             millis(ttl),
             Value::from(max_running),
             Value::from(PASSED_OVER_MAX),
         ];
-        let reply = self.runner.run(&self.scripts.claim, args).await?;
-        match reply.outcome() {
-            "OK" => match entries(&reply)?.as_slice() {
-                [entry] => Ok(Claimed::Entry(*entry)),
-                _ => Err(reply.unexpected()),
-            },
-            "EMPTY" => {
-                let next = u64::try_from(reply.number(0)?).ok();
-                Ok(Claimed::Empty(next.map(Duration::from_millis)))
-            }
-            "BUSY" => Ok(Claimed::Busy),
-            _ => Err(reply.unexpected()),
-        }
+        let tokens_of = tokens.iter().map(|token| text(token.as_str()));
+        let args = rules.into_iter().chain(tokens_of);
+        claimed(
+            &self.runner.run(&self.scripts.claim, args).await?,
+            tokens.len(),
+        )
     }
 
     async fn finish(&self, entry: Entry, by: &Authority) -> Result<Released, QueueError> {

@@ -51,6 +51,10 @@ on_both! {
     leases:
         a_repeated_claim_gets_the_same_entry,
         no_more_run_than_may,
+        claims_made_together_are_those_made_one_by_one,
+        claims_made_together_stop_at_the_limit,
+        repeated_claims_get_the_same_entries_and_the_others_new_ones,
+        claims_made_together_take_one_entry_of_a_target,
         only_the_holder_of_a_lease_may_let_go_of_it,
         a_lease_that_ran_out_is_given_back_in_its_place,
         renewing_keeps_a_lease_and_names_the_lost_ones,

@@ -26,7 +26,8 @@ enum Operation {
         force: bool,
     },
     Claim {
-        token: usize,
+        /// Different ones, in this order.
+        tokens: Vec<usize>,
         runs_out: bool,
         max_running: u32,
     },
@@ -69,13 +70,18 @@ enum Operation {
 fn operations() -> impl Strategy<Value = Vec<Operation>> {
     let id = || 1..=IDS;
     let token = || 0..TOKENS;
+    let tokens = || {
+        let all: Vec<usize> = token().collect();
+        let some = prop::sample::subsequence(all, 1..=3);
+        prop_oneof![2 => token().prop_map(|token| vec![token]), 1 => some.prop_shuffle()]
+    };
     let priority = || prop::sample::select(Priority::ALL.to_vec());
     let by = || prop_oneof![2 => token().prop_map(Some), 1 => Just(None)];
     let operation = prop_oneof![
         8 => (id(), priority(), any::<bool>())
             .prop_map(|(id, priority, force)| Operation::Enqueue { id, priority, force }),
-        8 => (token(), prop::bool::weighted(0.2), 1..=4_u32).prop_map(
-            |(token, runs_out, max_running)| Operation::Claim { token, runs_out, max_running }
+        8 => (tokens(), prop::bool::weighted(0.2), 1..=4_u32).prop_map(
+            |(tokens, runs_out, max_running)| Operation::Claim { tokens, runs_out, max_running }
         ),
         4 => (id(), by()).prop_map(|(id, by)| Operation::Finish { id, by }),
         4 => (id(), by(), any::<bool>())
@@ -108,6 +114,14 @@ fn time(runs_out: bool) -> Duration {
     if runs_out { Duration::ZERO } else { LONG }
 }
 
+/// What a claim answered, but for how long there is to wait.
+fn told(claimed: &Claimed) -> String {
+    match claimed {
+        Claimed::Empty(wait) => format!("empty {}\n", wait.is_some()),
+        Claimed::Entry(_) | Claimed::Busy => format!("{claimed:?}\n"),
+    }
+}
+
 struct Run<'a> {
     rig: &'a Rig,
     tokens: &'a [LeaseToken],
@@ -132,15 +146,18 @@ impl Run<'_> {
                 format!("{:?}", queue.enqueue(of(*id, *priority), *force).await)
             }
             Operation::Claim {
-                token,
+                tokens,
                 runs_out,
                 max_running,
             } => {
-                let token = &self.tokens[*token];
-                let claimed = queue.claim(token, time(*runs_out), *max_running).await;
-                match claimed {
-                    Ok(Claimed::Empty(wait)) => format!("empty {}", wait.is_some()),
-                    claimed => format!("{claimed:?}"),
+                let tokens: Vec<LeaseToken> = tokens
+                    .iter()
+                    .map(|token| self.tokens[*token].clone())
+                    .collect();
+                let ttl = time(*runs_out);
+                match queue.claim_many(&tokens, ttl, *max_running).await {
+                    Ok(claimed) => claimed.iter().map(told).collect(),
+                    Err(error) => format!("{error:?}"),
                 }
             }
             Operation::Finish { id, by } => {

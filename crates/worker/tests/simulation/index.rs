@@ -82,14 +82,14 @@ impl JobQueue for Link {
             .await
     }
 
-    async fn claim(
+    async fn claim_many(
         &self,
-        token: &LeaseToken,
+        tokens: &[LeaseToken],
         ttl: Duration,
         max_running: u32,
-    ) -> Result<Claimed, QueueError> {
-        self.call("claim", self.world.queue.claim(token, ttl, max_running))
-            .await
+    ) -> Result<Vec<Claimed>, QueueError> {
+        let claimed = self.world.queue.claim_many(tokens, ttl, max_running);
+        self.call("claim", claimed).await
     }
 
     async fn finish(&self, entry: Entry, by: &Authority) -> Result<Released, QueueError> {

@@ -97,18 +97,38 @@ impl Index {
         }
     }
 
-    pub(super) fn claim(
+    pub(super) fn claim_many(
+        &mut self,
+        tokens: &[LeaseToken],
+        ttl: Duration,
+        max_running: u32,
+        now: Instant,
+    ) -> Vec<Claimed> {
+        let mut held = Vec::with_capacity(tokens.len());
+        for token in tokens {
+            let entry = self.held_by(token);
+            if let Some(entry) = entry {
+                self.lease(entry.id, token, now + ttl);
+            }
+            held.push(entry);
+        }
+        if held.contains(&None) {
+            self.put_back_due(now);
+        }
+        let claims = tokens.iter().zip(held).map(|(token, held)| match held {
+            Some(entry) => Claimed::Entry(entry),
+            None => self.claim(token, ttl, max_running, now),
+        });
+        claims.collect()
+    }
+
+    fn claim(
         &mut self,
         token: &LeaseToken,
         ttl: Duration,
         max_running: u32,
         now: Instant,
     ) -> Claimed {
-        if let Some(entry) = self.held_by(token) {
-            self.lease(entry.id, token, now + ttl);
-            return Claimed::Entry(entry);
-        }
-        self.put_back_due(now);
         if self.leases.len() >= usize::try_from(max_running).unwrap_or(usize::MAX) {
             return Claimed::Busy;
         }

@@ -27,7 +27,8 @@ fn index_with(ids: &[i64]) -> Index {
 
 fn claim(index: &mut Index) -> Claimed {
     let token = LeaseToken::random().expect("random bytes");
-    index.claim(&token, Duration::from_secs(60), 10, Instant::now())
+    let claimed = index.claim_many(&[token], Duration::from_secs(60), 10, Instant::now());
+    claimed.into_iter().next().unwrap()
 }
 
 #[test]

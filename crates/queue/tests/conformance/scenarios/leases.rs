@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use slipway_core::ports::{Authority, Claimed, Place, Released};
+use slipway_core::{
+    deployment::priority::Priority,
+    ports::{Authority, Claimed, LeaseToken, Place, Released},
+};
 use tokio::time::timeout;
 
-use crate::rig::{DEADLINE, LONG, MANY, Rig, entry, token};
+use crate::rig::{DEADLINE, LONG, MANY, Rig, entry, ranked, token};
 
 pub(crate) async fn a_repeated_claim_gets_the_same_entry(rig: Rig) {
     rig.add(&[entry(1, 1), entry(2, 2)]).await;
@@ -30,6 +33,87 @@ pub(crate) async fn no_more_run_than_may(rig: Rig) {
         .unwrap();
     let claimed = rig.queue.claim(&token(), LONG, 2).await.unwrap();
     assert_eq!(claimed, Claimed::Entry(entry(3, 3)));
+}
+
+async fn claim_with(rig: &Rig, tokens: &[LeaseToken], max_running: u32) -> Vec<Claimed> {
+    let claimed = rig.queue.claim_many(tokens, LONG, max_running).await;
+    claimed.unwrap()
+}
+
+/// Each entry is its own token's, and goes in the order in which it would alone.
+pub(crate) async fn claims_made_together_are_those_made_one_by_one(rig: Rig) {
+    let all = [
+        ranked(1, 1, Priority::Automatic),
+        ranked(2, 2, Priority::Manual),
+        ranked(3, 3, Priority::Rollback),
+        ranked(4, 4, Priority::Manual),
+        ranked(5, 5, Priority::Manual),
+        ranked(6, 6, Priority::Manual),
+    ];
+    let tokens: Vec<LeaseToken> = all.iter().map(|_| token()).collect();
+    rig.add(&all).await;
+    let together = claim_with(&rig, &tokens, MANY).await;
+    for (claimed, token) in together.iter().zip(&tokens) {
+        let Claimed::Entry(entry) = claimed else {
+            panic!("{together:?}");
+        };
+        let stranger = Authority::Lease(self::token());
+        let holder = Authority::Lease(token.clone());
+        let refused = rig.queue.finish(*entry, &stranger).await.unwrap();
+        let done = rig.queue.finish(*entry, &holder).await.unwrap();
+        assert_eq!((refused, done), (Released::Stale, Released::Done));
+    }
+    rig.add(&all).await;
+    let mut alone = Vec::new();
+    for _ in &all {
+        alone.push(rig.claim().await);
+    }
+    assert_eq!(together, alone);
+}
+
+pub(crate) async fn claims_made_together_stop_at_the_limit(rig: Rig) {
+    let all = [entry(1, 1), entry(2, 2), entry(3, 3), entry(4, 4)];
+    rig.add(&all).await;
+    rig.claim_this(all[0]).await;
+    let tokens = [token(), token(), token(), token()];
+    let claimed = claim_with(&rig, &tokens, 3).await;
+    let expected = [Claimed::Entry(all[1]), Claimed::Entry(all[2])];
+    assert_eq!(claimed[..2], expected);
+    assert_eq!(claimed[2..], [Claimed::Busy, Claimed::Busy]);
+    assert_eq!(rig.places(&all[3..]).await, [Place::Pending]);
+}
+
+pub(crate) async fn repeated_claims_get_the_same_entries_and_the_others_new_ones(rig: Rig) {
+    let all = [entry(1, 1), entry(2, 2), entry(3, 3)];
+    rig.add(&all).await;
+    let (first, second, third, fourth) = (token(), token(), token(), token());
+    let tokens = [first.clone(), second.clone()];
+    let expected = [Claimed::Entry(all[0]), Claimed::Entry(all[1])];
+    assert_eq!(claim_with(&rig, &tokens, MANY).await, expected);
+    // Also when nothing more may run: the caller holds these already.
+    assert_eq!(claim_with(&rig, &tokens, 2).await, expected);
+    let tokens = [third, second, fourth, first];
+    let claimed = claim_with(&rig, &tokens, MANY).await;
+    let expected = [
+        Claimed::Entry(all[2]),
+        Claimed::Entry(all[1]),
+        Claimed::Empty(None),
+        Claimed::Entry(all[0]),
+    ];
+    assert_eq!(claimed, expected);
+}
+
+pub(crate) async fn claims_made_together_take_one_entry_of_a_target(rig: Rig) {
+    let all = [entry(1, 1), entry(2, 1), entry(3, 2)];
+    rig.add(&all).await;
+    let claimed = claim_with(&rig, &[token(), token(), token()], MANY).await;
+    let expected = [
+        Claimed::Entry(all[0]),
+        Claimed::Entry(all[2]),
+        Claimed::Empty(None),
+    ];
+    assert_eq!(claimed, expected);
+    assert_eq!(rig.places(&all[1..2]).await, [Place::Pending]);
 }
 
 pub(crate) async fn only_the_holder_of_a_lease_may_let_go_of_it(rig: Rig) {

@@ -1,0 +1,108 @@
+//! What the scripts answer, in the words of the port.
+
+use std::time::Duration;
+
+use slipway_core::{
+    deployment::priority::Priority,
+    id::{DeploymentId, TargetId},
+    ports::{Claimed, Enqueued, Entry, Holder, Place, QueueError, Released},
+};
+
+use super::scripts::Reply;
+
+/// What became of a write that names a lease.
+pub(super) fn released(reply: &Reply) -> Result<Released, QueueError> {
+    match reply.outcome() {
+        "OK" => Ok(Released::Done),
+        "STALE" => Ok(Released::Stale),
+        "GONE" => Ok(Released::Gone),
+        _ => Err(reply.unexpected()),
+    }
+}
+
+/// What a target's state says of who holds it.
+fn holder(state: &str) -> Option<Holder> {
+    let (kind, id) = state.split_once(':')?;
+    let id = DeploymentId(id.parse().ok()?);
+    match kind {
+        "B" => Some(Holder::Leased(id)),
+        "H" => Some(Holder::Delayed(id)),
+        _ => None,
+    }
+}
+
+/// What became of each entry that was to be added.
+pub(super) fn added(reply: &Reply) -> Option<Vec<Enqueued>> {
+    let (each, rest) = reply.words().as_chunks::<3>();
+    let one = |[outcome, place, state]: &[String; 3]| match outcome.as_str() {
+        "ADDED" => Some(Enqueued::Added {
+            place: place.parse().ok()?,
+            holder: holder(state),
+        }),
+        "DUPLICATE" => Some(Enqueued::Duplicate),
+        "FULL" => Some(Enqueued::Full),
+        _ => None,
+    };
+    let each: Option<Vec<Enqueued>> = each.iter().map(one).collect();
+    each.filter(|_| rest.is_empty() && reply.outcome() == "OK")
+}
+
+/// Where an entry stands.
+pub(super) fn place(word: &str) -> Option<Place> {
+    match word {
+        "absent" => Some(Place::Absent),
+        "pending" => Some(Place::Pending),
+        "delayed" => Some(Place::Delayed),
+        "leased" => Some(Place::Leased),
+        "adrift" => Some(Place::Adrift),
+        _ => None,
+    }
+}
+
+fn entry(id: i64, target: i64, rank: i64) -> Option<Entry> {
+    Some(Entry {
+        id: DeploymentId(id),
+        target: TargetId(target),
+        priority: Priority::from_rank(u8::try_from(rank).ok()?)?,
+    })
+}
+
+/// What each of so many tokens has got; all that have none for the same reason.
+pub(super) fn claimed(reply: &Reply, tokens: usize) -> Result<Vec<Claimed>, QueueError> {
+    let numbers = reply.numbers()?;
+    let Some((next, given)) = numbers.split_first() else {
+        return Err(reply.unexpected());
+    };
+    let none = match reply.outcome() {
+        // Every one has an entry.
+        "OK" | "BUSY" => Claimed::Busy,
+        "EMPTY" => Claimed::Empty(u64::try_from(*next).ok().map(Duration::from_millis)),
+        _ => return Err(reply.unexpected()),
+    };
+    let mut claimed = vec![none; tokens];
+    let (given, rest) = given.as_chunks::<4>();
+    let mut is_understood = rest.is_empty();
+    is_understood &= reply.outcome() != "OK" || given.len() == tokens;
+    for [place, id, target, rank] in given {
+        let place = usize::try_from(place - 1).ok();
+        let place = place.and_then(|place| claimed.get_mut(place));
+        match (place, entry(*id, *target, *rank)) {
+            (Some(place), Some(entry)) => *place = Claimed::Entry(entry),
+            _ => is_understood = false,
+        }
+    }
+    is_understood
+        .then_some(claimed)
+        .ok_or_else(|| reply.unexpected())
+}
+
+/// Every entry that was answered.
+pub(super) fn entries(reply: &Reply) -> Result<Vec<Entry>, QueueError> {
+    let numbers = reply.numbers()?;
+    let (entries, rest) = numbers.as_chunks::<3>();
+    let known = |[id, target, rank]: &[i64; 3]| entry(*id, *target, *rank);
+    let entries: Option<Vec<Entry>> = entries.iter().map(known).collect();
+    entries
+        .filter(|_| rest.is_empty())
+        .ok_or_else(|| reply.unexpected())
+}
