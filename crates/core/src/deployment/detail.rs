@@ -213,8 +213,12 @@ pub(super) async fn situation(
         situation.locks = lock::store::active(conn).await?;
     }
     if situation.is_anybody_next() {
-        situation.running = store::read::running(conn).await?;
-        situation.capacity = process::store::capacity(conn, queue.lease()).await?;
+        let asked = db.ask_at_once(|conn| async move {
+            let running = store::read::running(&conn);
+            let capacity = process::store::capacity(&conn, queue.lease());
+            tokio::try_join!(biased; running, capacity)
+        });
+        (situation.running, situation.capacity) = asked.await?;
     }
     Ok(situation)
 }

@@ -76,10 +76,15 @@ pub async fn list(conn: &impl ConnectionTrait, filter: &Filter, limit: u64) -> R
 /// # Errors
 /// When the database fails.
 pub async fn running(conn: &impl ConnectionTrait) -> Result<u64> {
-    Ok(Entity::find()
+    // Not by `count`, which counts the rows of a query for all their columns.
+    let counted: Option<i64> = Entity::find()
+        .select_only()
+        .column_as(Column::Id.count(), "running")
         .filter(Column::Status.eq(Status::Running))
-        .count(conn)
-        .await?)
+        .into_tuple()
+        .one(conn)
+        .await?;
+    Ok(counted.unwrap_or_default().unsigned_abs())
 }
 
 /// How many deployments there are of each open state.
