@@ -20,7 +20,7 @@ use crate::{
     gather::Gather,
     health::QueueHealth,
     notify::Registry,
-    ports::{Enqueued, Entry, EventBus, JobQueue},
+    ports::{Authority, Enqueued, Entry, EventBus, JobQueue, QueueError, Released},
     process::me::Process,
     settings::Settings,
     vault::{
@@ -60,6 +60,8 @@ pub struct Ctx {
     pub batches: Batches,
     /// New deployments that the index is told of together.
     pub pushes: Gather<Entry, Enqueued>,
+    /// Ended ones, the same.
+    pub finishes: Gather<(Entry, Authority), Released>,
     /// What runs were given of the vault, written together.
     pub uses: Gather<Use, ()>,
     /// Services that carry messages.
@@ -89,6 +91,7 @@ impl Ctx {
             premises: Premises::default(),
             batches: Batches::new(&db, &settings.queue),
             pushes: pushes(&queue),
+            finishes: finishes(&queue),
             audit,
             db,
             queue,
@@ -121,6 +124,7 @@ impl Ctx {
             tokens: tokens(&db),
             batches: Batches::new(&db, &self.settings.queue),
             pushes: pushes(&queue),
+            finishes: finishes(&queue),
             queue,
             db,
             ..self.clone()
@@ -129,15 +133,38 @@ impl Ctx {
 }
 
 fn pushes(queue: &Arc<dyn JobQueue>) -> Gather<Entry, Enqueued> {
+    told(queue, |queue, entries: Vec<Entry>| async move {
+        queue.enqueue_all(&entries, false).await
+    })
+}
+
+fn finishes(queue: &Arc<dyn JobQueue>) -> Gather<(Entry, Authority), Released> {
+    told(
+        queue,
+        |queue, entries: Vec<(Entry, Authority)>| async move { queue.finish_all(&entries).await },
+    )
+}
+
+/// What the index is told together by those who come at the same time.
+fn told<K, V, F>(
+    queue: &Arc<dyn JobQueue>,
+    tell: impl Fn(Arc<dyn JobQueue>, Vec<K>) -> F + Send + Sync + 'static,
+) -> Gather<K, V>
+where
+    K: Send + 'static,
+    V: Send + 'static,
+    F: Future<Output = Result<Vec<V>, QueueError>> + Send + 'static,
+{
     let queue = Arc::clone(queue);
-    Gather::new(LOOK_UPS, move |entries: Vec<Entry>| {
-        let queue = Arc::clone(&queue);
+    Gather::new(LOOK_UPS, move |things: Vec<K>| {
+        let count = things.len();
+        let told = tell(Arc::clone(&queue), things);
         Box::pin(async move {
-            match queue.enqueue_all(&entries, false).await {
-                Ok(added) => added.into_iter().map(Ok).collect(),
+            match told.await {
+                Ok(answers) => answers.into_iter().map(Ok).collect(),
                 Err(error) => {
-                    tracing::warn!(error = %error, entries = entries.len(), "the queue took nothing");
-                    db::all_failed(error.into(), entries.len())
+                    tracing::warn!(error = %error, entries = count, "the queue took nothing");
+                    db::all_failed(error.into(), count)
                 }
             }
         })

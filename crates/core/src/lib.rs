@@ -22,7 +22,6 @@ pub mod ports;
 pub mod process;
 pub mod project;
 pub mod recovery;
-pub mod revision;
 pub mod schema;
 pub mod settings;
 pub mod ssh;

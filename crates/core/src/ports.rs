@@ -212,7 +212,15 @@ pub trait JobQueue: Send + Sync + fmt::Debug {
     }
 
     /// Takes an entry out for good and frees its target.
-    async fn finish(&self, entry: Entry, by: &Authority) -> Result<Released, QueueError>;
+    async fn finish(&self, entry: Entry, by: &Authority) -> Result<Released, QueueError> {
+        let finished = self.finish_all(&[(entry, by.clone())]).await?;
+        let none = || QueueError::Protocol("an entry without an answer".to_owned());
+        finished.first().copied().ok_or_else(none)
+    }
+
+    /// The same for several entries, one after the other; answers in their order.
+    async fn finish_all(&self, entries: &[(Entry, Authority)])
+    -> Result<Vec<Released>, QueueError>;
 
     /// Puts a leased entry back for `delay`; its target stays held meanwhile.
     async fn retry(

@@ -15,6 +15,7 @@ use slipway_core::{
         run::{self, Ended, Next, RunEnd},
         store::{ending::Last, step::Plan},
     },
+    error::Error,
     fail,
     ports::{Authority, Entry, Event, LeaseToken, Received},
     project::policy::RetryPolicy,
@@ -261,17 +262,18 @@ impl<W: Work> Runner<W> {
         let told = match next {
             Next::Ended => {
                 fail::point("finish.before_index");
-                ctx.queue.finish(job.entry, &lease).await
+                ctx.finishes.ask((job.entry, lease)).await
             }
             Next::Retry(delay) => {
                 fail::point("finish.before_delay");
-                ctx.queue
-                    .retry(job.entry, &lease, Duration::from_millis(delay))
-                    .await
+                let delay = Duration::from_millis(delay);
+                let told = ctx.queue.retry(job.entry, &lease, delay).await;
+                told.map_err(Error::from)
             }
             Next::Requeue => {
                 fail::point("finish.before_return");
-                ctx.queue.requeue(job.entry, &lease).await
+                let told = ctx.queue.requeue(job.entry, &lease).await;
+                told.map_err(Error::from)
             }
             Next::Lost => return,
         };

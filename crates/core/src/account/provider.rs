@@ -24,9 +24,9 @@ use crate::{
     audit::entry::{Action, Entry, ObjectKind},
     ctx::Ctx,
     db::is_duplicate,
+    deployment::store::revision,
     error::{Error, Result},
     field::{DisplayName, Email},
-    revision,
     settings::Oidc,
 };
 

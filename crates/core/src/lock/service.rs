@@ -10,7 +10,7 @@ use crate::{
     access::{Actor, Permission},
     audit::entry::{Action, Entry, ObjectKind},
     ctx::Ctx,
-    deployment,
+    deployment::{self, store::revision},
     error::{Error, Result},
     field::Remark,
     notify::{
@@ -18,7 +18,7 @@ use crate::{
         outbox::{self, lock::Told},
     },
     ports::{self, Authority, Place},
-    project, revision, target,
+    project, target,
 };
 
 /// What a lock is about, as a person addresses it: by slug or id.

@@ -17,10 +17,10 @@ use super::{
 use crate::{
     account,
     db::now_us,
+    deployment::store::revision::Counted,
     error::Result,
     id::{LockId, ProjectId, TargetId, UserId},
     project::entity as project,
-    revision::Counted,
     target::entity as target,
 };
 

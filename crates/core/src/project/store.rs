@@ -9,10 +9,10 @@ use sea_orm::{
 use super::entity::{ActiveModel, Column, Entity, Model, membership};
 use crate::{
     access::ProjectRole,
+    deployment::store::revision::Counted,
     error::Result,
     field::Slug,
     id::{ProjectId, UserId},
-    revision::Counted,
 };
 
 /// The project that an address names, by slug or by id.

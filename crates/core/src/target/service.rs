@@ -12,11 +12,11 @@ use crate::{
     audit::entry::{Action, Entry, ObjectKind},
     ctx::Ctx,
     db::is_duplicate,
-    deployment::{self, entity::release},
+    deployment::{self, entity::release, store::revision},
     error::{Error, Result},
     field::{FolderPath, Slug},
     id::ProjectId,
-    project, revision,
+    project,
     vault::sealed,
 };
 

@@ -8,10 +8,10 @@ use sea_orm::{
 
 use super::entity::{ActiveModel, Column, Entity, Model};
 use crate::{
+    deployment::store::revision::Counted,
     error::Result,
     field::Slug,
     id::{ProjectId, TargetId},
-    revision::Counted,
 };
 
 /// The target of this project that an address names, by slug or by id.

@@ -17,6 +17,7 @@ use slipway_core::{
     },
     ctx::Ctx,
     db,
+    deployment::store::revision,
     deployment::{
         by_token,
         queue_place::WaitingFor,
@@ -32,8 +33,11 @@ use slipway_core::{
         self,
         service::{Address, LockInput},
     },
-    project::{self, policy::QueuePolicy, service::ProjectChange},
-    revision,
+    project::{
+        self,
+        policy::QueuePolicy,
+        service::{ProjectChange, members},
+    },
     target::{self, service::TargetChange},
 };
 
@@ -94,7 +98,10 @@ impl Caller {
 }
 
 /// A change by somebody else, and what the next request must be answered.
-type Case = (&'static str, fn(&Result<Detail>) -> bool);
+type Case = (&'static str, Expected);
+
+/// Whether an answer is right.
+type Expected = fn(&Result<Detail>) -> bool;
 
 const CASES: [Case; 20] = [
     ("DELETE FROM api_tokens WHERE id = @token", is_nobody),
@@ -229,7 +236,7 @@ async fn nothing_that_was_counted_is_overlooked(rig: Rig) {
 }
 
 /// What another process does to what a request rests on, and what the next one must be answered.
-const CHANGES: [(Change, fn(&Result<Detail>) -> bool); 11] = [
+const CHANGES: [(Change, Expected); 11] = [
     (Change::TokenRevoked, is_nobody),
     (Change::UserDisabled, is_nobody),
     (Change::UserDemoted, |answer| {
@@ -272,66 +279,49 @@ impl Change {
     }
 
     async fn make(self, ctx: &Ctx, admin: &Actor, caller: &Caller) {
-        let (now, site) = (db::now(), &caller.site);
-        let (slug, target) = (site.project.slug.as_str(), site.target.slug.as_str());
-        let user = async |change| {
-            let changed = accounts::update_user(ctx, admin, site.owner.user, change, now).await;
-            changed.unwrap();
-        };
-        let project = async |change| {
-            project::service::update(ctx, admin, slug, change, now)
-                .await
-                .unwrap();
-        };
+        match self {
+            Self::TokenRevoked | Self::UserDisabled | Self::UserDemoted | Self::MemberRemoved => {
+                self.take_rights(ctx, admin, caller).await;
+            }
+            _ => self.change_place(ctx, admin, &caller.site).await,
+        }
+    }
+
+    async fn take_rights(self, ctx: &Ctx, admin: &Actor, caller: &Caller) {
+        let (now, owner) = (db::now(), &caller.site.owner);
+        let slug = caller.site.project.slug.as_str();
+        let mut change = UserChange::default();
         match self {
             Self::TokenRevoked => {
-                tokens::revoke(ctx, &site.owner, None, caller.token)
-                    .await
-                    .unwrap();
-            }
-            Self::UserDisabled => {
-                user(UserChange {
-                    disabled: Some(true),
-                    ..UserChange::default()
-                })
-                .await;
-            }
-            Self::UserDemoted => {
-                user(UserChange {
-                    role: Some(SystemRole::Viewer),
-                    ..UserChange::default()
-                })
-                .await;
+                let revoked = tokens::revoke(ctx, owner, None, caller.token).await;
+                return revoked.unwrap();
             }
             Self::MemberRemoved => {
-                let removed = (site.owner.user, None);
-                let set = project::service::members::set;
-                set(
-                    ctx,
-                    admin,
-                    slug,
-                    (admin.user, Some(ProjectRole::Owner)),
-                    now,
-                )
-                .await
-                .unwrap();
-                set(ctx, admin, slug, removed, now).await.unwrap();
+                for (user, role) in [(admin.user, Some(ProjectRole::Owner)), (owner.user, None)] {
+                    let set = members::set(ctx, admin, slug, (user, role), now).await;
+                    set.unwrap();
+                }
+                return;
             }
-            Self::ProjectMoved => {
-                project(ProjectChange {
-                    slug: Some(format!("{slug}-moved").parse().unwrap()),
-                    ..ProjectChange::default()
-                })
-                .await;
+            Self::UserDisabled => change.disabled = Some(true),
+            _ => change.role = Some(SystemRole::Viewer),
+        }
+        let changed = accounts::update_user(ctx, admin, owner.user, change, now).await;
+        changed.unwrap();
+    }
+
+    async fn change_place(self, ctx: &Ctx, admin: &Actor, site: &Site) {
+        let now = db::now();
+        let (slug, target) = (site.project.slug.as_str(), site.target.slug.as_str());
+        let mut change = ProjectChange::default();
+        match self {
+            Self::ProjectDeleted => {
+                return project::service::delete(ctx, admin, slug).await.unwrap();
             }
-            Self::PolicyChanged => {
-                project(ProjectChange {
-                    queue_policy: Some(QueuePolicy::Reject),
-                    ..ProjectChange::default()
-                })
-                .await;
+            Self::TargetDeleted => {
+                let deleted = target::service::delete(ctx, admin, slug, target).await;
+                return deleted.unwrap();
             }
-            Self::ProjectDeleted => project::service::delete(ctx, admin, slug).await.unwrap(),
             Self::TargetMoved => {
                 let change = TargetChange {
                     slug: Some("moved".parse().unwrap()),
@@ -339,11 +329,7 @@ impl Change {
                 };
                 let moved = target::service::update(ctx, admin, (slug, target), change, now).await;
                 moved.unwrap();
-            }
-            Self::TargetDeleted => {
-                target::service::delete(ctx, admin, slug, target)
-                    .await
-                    .unwrap();
+                return;
             }
             Self::Locked => {
                 let input = LockInput {
@@ -352,12 +338,18 @@ impl Change {
                 };
                 let put = lock::service::put(ctx, admin, Address::Everything, input, now).await;
                 put.unwrap();
+                return;
             }
             Self::PipelineWritten => {
                 let written = project::service::set_pipeline(ctx, admin, slug, PIPELINE, now).await;
                 written.unwrap();
+                return;
             }
+            Self::ProjectMoved => change.slug = Some(format!("{slug}-moved").parse().unwrap()),
+            _ => change.queue_policy = Some(QueuePolicy::Reject),
         }
+        let changed = project::service::update(ctx, admin, slug, change, now).await;
+        changed.unwrap();
     }
 }
 

@@ -15,6 +15,7 @@ use slipway_core::{
     audit::entry::{Action, Entry},
     ctx::Ctx,
     db::{self, Db},
+    deployment::store::revision::{self, Counted},
     deployment::{
         self,
         admission::NewDeployment,
@@ -35,7 +36,6 @@ use slipway_core::{
         policy::{QueuePolicy, RetryPolicy},
         service::NewProject,
     },
-    revision::{self, Counted},
     schema,
     settings::{
         Settings,

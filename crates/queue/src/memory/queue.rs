@@ -104,8 +104,14 @@ impl JobQueue for MemoryQueue {
         self.run(|index| index.claim_many(tokens, ttl.min(FAR), max_running, now))
     }
 
-    async fn finish(&self, entry: Entry, by: &Authority) -> Result<Released, QueueError> {
-        self.run(|index| index.finish(entry.id, by))
+    async fn finish_all(
+        &self,
+        entries: &[(Entry, Authority)],
+    ) -> Result<Vec<Released>, QueueError> {
+        self.run(|index| {
+            let each = entries.iter();
+            each.map(|(entry, by)| index.finish(entry.id, by)).collect()
+        })
     }
 
     async fn retry(

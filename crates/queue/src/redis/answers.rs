@@ -12,11 +12,22 @@ use super::scripts::Reply;
 
 /// What became of a write that names a lease.
 pub(super) fn released(reply: &Reply) -> Result<Released, QueueError> {
-    match reply.outcome() {
-        "OK" => Ok(Released::Done),
-        "STALE" => Ok(Released::Stale),
-        "GONE" => Ok(Released::Gone),
-        _ => Err(reply.unexpected()),
+    release(reply.outcome()).ok_or_else(|| reply.unexpected())
+}
+
+/// What became of each entry that was to be taken out.
+pub(super) fn finished(reply: &Reply) -> Option<Vec<Released>> {
+    let each = reply.words().iter();
+    let each: Option<Vec<Released>> = each.map(|word| release(word)).collect();
+    each.filter(|_| reply.outcome() == "OK")
+}
+
+fn release(word: &str) -> Option<Released> {
+    match word {
+        "OK" => Some(Released::Done),
+        "STALE" => Some(Released::Stale),
+        "GONE" => Some(Released::Gone),
+        _ => None,
     }
 }
 

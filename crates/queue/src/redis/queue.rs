@@ -14,7 +14,7 @@ use slipway_core::{
 };
 
 use super::{
-    answers::{added, claimed, entries, place, released},
+    answers::{added, claimed, entries, finished, place, released},
     client::{Clients, Link},
     error::ConnectError,
     scripts::{Runner, Scripts},
@@ -175,9 +175,20 @@ impl JobQueue for RedisQueue {
         )
     }
 
-    async fn finish(&self, entry: Entry, by: &Authority) -> Result<Released, QueueError> {
-        let args = [id(entry.id), token_of(by)];
-        released(&self.runner.run(&self.scripts.finish, args).await?)
+    async fn finish_all(
+        &self,
+        entries: &[(Entry, Authority)],
+    ) -> Result<Vec<Released>, QueueError> {
+        let mut all = Vec::with_capacity(entries.len());
+        for some in entries.chunks(BATCH) {
+            let each = some.iter();
+            let args = each.flat_map(|(entry, by)| [id(entry.id), token_of(by)]);
+            let args: Vec<Value> = args.collect();
+            let reply = self.runner.run(&self.scripts.finish, args).await?;
+            let finished = finished(&reply).filter(|each| each.len() == some.len());
+            all.extend(finished.ok_or_else(|| reply.unexpected())?);
+        }
+        Ok(all)
     }
 
     async fn retry(

@@ -43,7 +43,7 @@ on_both! {
         many_claimers_share_the_work_without_overlap,
         an_entry_is_added_only_once,
         an_added_entry_is_told_its_place_in_the_line,
-        several_entries_are_added_as_one_after_the_other,
+        several_entries_are_added_and_finished_as_one_after_the_other,
         a_full_index_takes_an_entry_only_by_force,
         a_finished_entry_can_be_added_again,
         a_waiting_entry_can_be_taken_out_by_the_database,

@@ -92,8 +92,11 @@ impl JobQueue for Link {
         self.call("claim", claimed).await
     }
 
-    async fn finish(&self, entry: Entry, by: &Authority) -> Result<Released, QueueError> {
-        self.call("finish", self.world.queue.finish(entry, by))
+    async fn finish_all(
+        &self,
+        entries: &[(Entry, Authority)],
+    ) -> Result<Vec<Released>, QueueError> {
+        self.call("finish", self.world.queue.finish_all(entries))
             .await
     }
 

@@ -116,7 +116,7 @@ impl<'a> World<'a> {
             ..Default::default()
         };
         let (conn, id) = (self.app.ctx.db.writer(), self.client.actor().user);
-        let counted = slipway_core::revision::count(conn).await.unwrap();
+        let counted = deployment::store::revision::count(conn).await.unwrap();
         let written = account::store::update_user(conn, &counted, id, values);
         written.await.unwrap();
     }

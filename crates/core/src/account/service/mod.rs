@@ -20,10 +20,10 @@ use crate::{
     audit::entry::{Action, Entry, ObjectKind},
     ctx::Ctx,
     db::is_duplicate,
+    deployment::store::revision,
     error::{Error, Result},
     field::{DisplayName, Email},
     id::{SessionId, UserId},
-    revision,
 };
 
 /// Ends the session that the actor is signed in with.

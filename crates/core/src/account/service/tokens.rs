@@ -13,10 +13,11 @@ use crate::{
     },
     audit::entry::{Action, Entry, ObjectKind},
     ctx::Ctx,
+    deployment::store::revision,
     error::{Error, Result},
     field::DisplayName,
     id::{TokenId, UserId},
-    project, revision,
+    project,
 };
 
 /// A token as it is asked for.

@@ -14,6 +14,7 @@ mod plain;
 pub mod premise;
 pub mod read;
 pub mod release;
+pub mod revision;
 pub mod scene;
 pub mod snapshot;
 pub mod step;

@@ -10,6 +10,7 @@ use crate::{
         store::{KnownToken, find_tokens},
     },
     db::{Db, distinct},
+    deployment::store::revision,
     error::Result,
     field::Slug,
     id::{ProjectId, TargetId, UserId},
@@ -18,7 +19,6 @@ use crate::{
         entity::{self as project, membership},
         policy::QueuePolicy,
     },
-    revision,
     target::entity as target,
 };
 

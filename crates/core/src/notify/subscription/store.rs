@@ -12,10 +12,10 @@ use sea_orm::{
 
 use super::entity::{ActiveModel, Column, Entity, Model, pair};
 use crate::{
+    deployment::store::revision::{self, Counted},
     error::Result,
     id::{ChannelId, ProjectId, SubscriptionId},
     project::entity as project,
-    revision::{self, Counted},
 };
 
 /// The subscriptions of a project, oldest first.

@@ -7,13 +7,13 @@ use crate::{
     access::{Actor, Permission, ProjectRole},
     audit::entry::{Action, Entry, ObjectKind},
     ctx::Ctx,
+    deployment::store::revision,
     error::{Error, Result},
     id::UserId,
     project::{
         entity::{Model, membership},
         store,
     },
-    revision,
 };
 
 /// A project's members.

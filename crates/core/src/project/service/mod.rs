@@ -16,12 +16,11 @@ use crate::{
     audit::entry::{Action, Entry, ObjectKind},
     ctx::Ctx,
     db::is_duplicate,
-    deployment,
+    deployment::{self, store::revision},
     error::{Error, Result},
     field::{DisplayName, RefName, Slug},
     id::ProjectId,
     pipeline::{self, Pipeline},
-    revision,
 };
 
 /// A project that the actor may see, and what they are in it.

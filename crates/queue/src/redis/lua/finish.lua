@@ -1,12 +1,20 @@
--- Takes an entry out for good.
--- ARGV  2 id  3 token, or '*' by authority of the database
--- Answers  OK | STALE | GONE | LOST
-local id, token = ARGV[2], ARGV[3]
+-- Takes entries out for good.
+-- ARGV  2.. id, and token or '*' by authority of the database, in turn
+-- Answers  OK and for each: OK, STALE or GONE; or LOST
 if lost() then return { 'LOST' } end
-local target, refusal = admit(id, token)
-if not target then return refusal end
-lift(target, id)
-redis.call('HDEL', JOB, id)
-settle(target, id)
-wake()
-return { 'OK' }
+
+local function finish(id, token)
+  local target, refusal = admit(id, token)
+  if not target then return refusal[1] end
+  lift(target, id)
+  redis.call('HDEL', JOB, id)
+  settle(target, id)
+  wake()
+  return 'OK'
+end
+
+local answer = { 'OK' }
+for i = 2, #ARGV - 1, 2 do
+  answer[#answer + 1] = finish(ARGV[i], ARGV[i + 1])
+end
+return answer

@@ -96,7 +96,7 @@ pub(crate) async fn an_added_entry_is_told_its_place_in_the_line(rig: Rig) {
     assert_eq!(last, place(5, Some(Holder::Delayed(DeploymentId(1)))));
 }
 
-pub(crate) async fn several_entries_are_added_as_one_after_the_other(rig: Rig) {
+pub(crate) async fn several_entries_are_added_and_finished_as_one_after_the_other(rig: Rig) {
     let cap = i64::try_from(CAP).unwrap();
     for id in 4..=cap {
         rig.add(&[entry(id, 100)]).await;
@@ -114,9 +114,27 @@ pub(crate) async fn several_entries_are_added_as_one_after_the_other(rig: Rig) {
     let by_force = rig.queue.enqueue_all(&several[3..], true).await.unwrap();
     assert_eq!(by_force, [Enqueued::Duplicate, added(1)]);
     assert!(rig.queue.enqueue_all(&[], false).await.unwrap().is_empty());
+    let mut ends = Vec::new();
     for (id, target) in [(4, 100), (1, 1), (cap + 1, 2)] {
-        rig.claim_this(entry(id, target)).await;
+        let lease = rig.claim_this(entry(id, target)).await;
+        ends.push((entry(id, target), Authority::Lease(lease)));
     }
+    ends[1].1 = ends[0].1.clone();
+    ends.push((entry(99, 1), Authority::Database));
+    let finished = rig.queue.finish_all(&ends).await.unwrap();
+    let expected = [
+        Released::Done,
+        Released::Stale,
+        Released::Done,
+        Released::Gone,
+    ];
+    assert_eq!(finished, expected);
+    let entries: Vec<_> = ends.iter().map(|(entry, _)| *entry).collect();
+    assert_eq!(
+        rig.places(&entries[..3]).await,
+        [Place::Absent, Place::Leased, Place::Absent]
+    );
+    rig.claim_this(entry(5, 100)).await;
 }
 
 pub(crate) async fn a_full_index_takes_an_entry_only_by_force(rig: Rig) {
