@@ -59,6 +59,7 @@ mod m20261125_000074_create_notices;
 mod m20261125_000075_create_deliveries;
 mod m20261125_000076_add_events_told_of_projects;
 mod m20261126_000080_count_changes_at_the_gate;
+mod m20261126_000081_drop_index_of_key_times;
 mod schema;
 
 /// Every migration, oldest first. A shipped one is never edited.
@@ -119,6 +120,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000075_create_deliveries::Migration),
             Box::new(m20261125_000076_add_events_told_of_projects::Migration),
             Box::new(m20261126_000080_count_changes_at_the_gate::Migration),
+            Box::new(m20261126_000081_drop_index_of_key_times::Migration),
         ]
     }
 }

@@ -19,15 +19,17 @@ const BATCH: u64 = 500;
 /// # Errors
 /// When the database fails.
 pub async fn prune(conn: &impl ConnectionTrait, before: DateTime<Utc>) -> Result<u64> {
-    let old: Vec<i64> = Entity::find()
+    // The first ones are the oldest. Asking for old ones would read all when there is none.
+    let first: Vec<(i64, DateTime<Utc>)> = Entity::find()
         .select_only()
-        .column(Column::Id)
-        .filter(Column::CreatedAt.lt(before))
-        .order_by_asc(Column::CreatedAt)
+        .columns([Column::Id, Column::CreatedAt])
+        .order_by_asc(Column::Id)
         .limit(BATCH)
         .into_tuple()
         .all(conn)
         .await?;
+    let old = first.into_iter().filter(|(_, at)| *at < before);
+    let old: Vec<i64> = old.map(|(id, _)| id).collect();
     if old.is_empty() {
         return Ok(0);
     }
