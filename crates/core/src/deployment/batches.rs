@@ -35,7 +35,7 @@ pub const LOOK_UPS: Limits = Limits {
 
 /// The same for what runs write.
 const WRITES: Limits = Limits {
-    batch: 32,
+    batch: 64,
     waiting: 65_536,
 };
 
