@@ -2,9 +2,12 @@
 
 use std::{
     collections::BTreeSet,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
+use sea_orm::{ConnectionTrait as _, DbErr, ExecResult, QueryResult, Statement};
 use secrecy::ExposeSecret as _;
 use slipway_core::{
     access::{Actor, ProjectRole, SystemRole},
@@ -16,7 +19,7 @@ use slipway_core::{
         sign_in::Bearer,
     },
     ctx::Ctx,
-    db,
+    db::{self, Connection, Db, Relay, RelayTransaction},
     deployment::store::revision,
     deployment::{
         by_token,
@@ -24,7 +27,7 @@ use slipway_core::{
         service::Detail,
         store::{
             premise::REMEMBERED_FOR,
-            scene::{Asker, Question},
+            scene::{self, Asker, Question},
         },
     },
     error::{Error, Result},
@@ -40,6 +43,8 @@ use slipway_core::{
     },
     target::{self, service::TargetChange},
 };
+
+use tokio::sync::Notify;
 
 use crate::rig::{PIPELINE, Rig, Site, deploy_input, minutes_later};
 
@@ -353,6 +358,62 @@ impl Change {
     }
 }
 
+/// Answers how often something has changed only after whatever else was asked early on, and after
+/// somebody has revoked every token.
+#[derive(Debug)]
+struct Late {
+    db: Db,
+    others: Notify,
+}
+
+#[async_trait]
+impl Relay for Late {
+    async fn execute(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.db.writer().execute_raw(statement).await
+    }
+
+    async fn query(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let is_late = statement.sql.contains("revision");
+        if is_late {
+            let early = Duration::from_millis(100);
+            let _nothing = tokio::time::timeout(early, self.others.notified()).await;
+            let conn = self.db.writer();
+            revision::count(conn).await.unwrap();
+            conn.execute_unprepared("DELETE FROM api_tokens").await?;
+        }
+        let answer = self.db.reader().query_all_raw(statement).await;
+        if !is_late {
+            self.others.notify_one();
+        }
+        answer
+    }
+
+    async fn begin(&self) -> Result<Box<dyn RelayTransaction>, DbErr> {
+        Err(DbErr::Custom("nobody writes".to_owned()))
+    }
+}
+
+/// Facts from before a change must not look as if they were from after it.
+#[tokio::test]
+async fn revision_is_asked_before_what_it_stands_for_on_sqlite() {
+    let rig = Rig::sqlite().await;
+    let caller = Caller::new(&rig, "web").await;
+    let before = revision::current(rig.ctx.db.reader()).await.unwrap();
+    let late = Late {
+        db: rig.ctx.db.clone(),
+        others: Notify::new(),
+    };
+    let db = Db::over(Connection::Relay(Arc::new(late)));
+    let question = Question {
+        asker: Asker::Token(caller.bearer.hash.clone()),
+        project: "web".to_owned(),
+        target: caller.site.target.slug.clone(),
+    };
+    let known = scene::find(&db, &[question]).await.unwrap().pop().unwrap();
+    assert_eq!(known.revision, before + 1);
+    assert!(known.token.is_none(), "it was revoked by then");
+}
+
 async fn every_service_counts_what_it_changes(rig: Rig) {
     let admin = rig.user("root@example.com", SystemRole::Admin).await;
     let elsewhere = rig.limited(1000).await;
@@ -399,7 +460,7 @@ async fn a_token_is_seen_to_be_used_although_it_is_remembered(rig: Rig) {
 }
 
 async fn processes_that_accept_at_the_same_time_lose_and_repeat_nothing(rig: Rig) {
-    let caller = std::sync::Arc::new(Caller::new(&rig, "web").await);
+    let caller = Arc::new(Caller::new(&rig, "web").await);
     let processes = [rig.limited(1000).await, rig.limited(1000).await];
     for ctx in &processes {
         caller.warm(ctx).await;
@@ -407,10 +468,7 @@ async fn processes_that_accept_at_the_same_time_lose_and_repeat_nothing(rig: Rig
     let before = rig.all(&caller.site).await.len();
     let requests: Vec<_> = (0..60)
         .map(|number| {
-            let (caller, ctx) = (
-                std::sync::Arc::clone(&caller),
-                processes[number % 2].clone(),
-            );
+            let (caller, ctx) = (Arc::clone(&caller), processes[number % 2].clone());
             tokio::spawn(async move {
                 let key = format!("key-{number}");
                 caller.deploy(&ctx, Some(&key)).await.unwrap().row.id

@@ -1,6 +1,6 @@
 //! Who wants to deploy where: the token's owner; project, role and target with one query.
 
-use sea_orm::{ConnectionTrait, FromQueryResult, sea_query};
+use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, sea_query};
 use sea_query::{Expr, ExprTrait as _, JoinType, Query, SelectStatement, SimpleExpr};
 
 use crate::{
@@ -102,7 +102,17 @@ pub async fn find(db: &Db, questions: &[Question]) -> Result<Vec<Known>> {
                 find_tokens(&line, &hashes).await
             }
         };
-        let revision = revision::current(&line);
+        // SQLite answers what is asked at the same time in any order, MySQL in this one.
+        let first = match line.get_database_backend() {
+            DbBackend::Sqlite => Some(revision::current(&line).await?),
+            _ => None,
+        };
+        let revision = async {
+            match first {
+                Some(revision) => Ok(revision),
+                None => revision::current(&line).await,
+            }
+        };
         let (revision, tokens, scenes) =
             tokio::try_join!(biased; revision, tokens, scenes(&line, questions))?;
         let mut tokens = tokens.into_iter();
