@@ -1,6 +1,6 @@
 //! The state of one process, built once and handed to every use case.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
@@ -17,6 +17,7 @@ use crate::{
         batches::{Batches, LOOK_UPS},
         store::premise::Premises,
     },
+    error::{Error, Result},
     gather::Gather,
     health::QueueHealth,
     notify::Registry,
@@ -28,6 +29,9 @@ use crate::{
         usage::{self, Use},
     },
 };
+
+/// How long the index may take to be told of something.
+const TOLD_WITHIN: Duration = Duration::from_millis(1500);
 
 /// Everything that use cases need. Cloning it is cheap.
 #[derive(Clone, Debug)]
@@ -111,6 +115,16 @@ impl Ctx {
     #[must_use]
     pub fn with_providers(self, providers: Registry) -> Self {
         Self { providers, ..self }
+    }
+
+    /// Waits no longer for the index than one call may take, though others may have to be told first.
+    /// It is told later then, or the reconciler does it.
+    ///
+    /// # Errors
+    /// [`Error::QueueUnavailable`] after that time.
+    pub async fn told<T>(&self, telling: impl Future<Output = Result<T>>) -> Result<T> {
+        let told = tokio::time::timeout(TOLD_WITHIN, telling).await;
+        told.unwrap_or(Err(Error::QueueUnavailable))
     }
 
     /// The same process's state for one of so many threads that each have a runtime of their own.

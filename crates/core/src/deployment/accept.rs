@@ -119,13 +119,15 @@ pub(super) async fn admit(ctx: &Ctx, wanted: NewDeployment) -> Result<Option<Adm
 /// pushes it.
 pub(super) async fn push(ctx: &Ctx, row: &Model) -> Option<(u64, Option<Holder>)> {
     fail::point("admission.before_push");
-    let pushed = ctx.pushes.ask(row.entry()).await;
+    let pushed = ctx.told(ctx.pushes.ask(row.entry())).await;
     fail::point("admission.after_push");
     match pushed {
         Ok(Enqueued::Added { place, holder }) => Some((place, holder)),
         Ok(Enqueued::Duplicate | Enqueued::Full) => None,
         Err(error) => {
-            ctx.health.note_failure();
+            if !matches!(error, Error::Busy) {
+                ctx.health.note_failure();
+            }
             tracing::warn!(
                 deployment.id = row.id.0,
                 error = %error,
