@@ -42,7 +42,7 @@ fn worker() -> anyhow::Result<()> {
     start::harden()?;
     start::log(&settings)?;
     // Before there are threads: each of them takes it over, and so does whatever they start.
-    slipway_worker::start::stand_back(settings.worker.nice)?;
+    slipway_worker::start::stand_back(settings.worker.nice);
     let runtime = Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(run(settings))
 }

@@ -34,19 +34,19 @@ const GIT_ENVIRONMENT: [&str; 6] = [
     "SSL_CERT_FILE",
 ];
 
-/// Makes this process, and what it starts, stand back so far when others want the processor.
-///
-/// # Errors
-/// When the system refuses.
-pub fn stand_back(nice: u8) -> anyhow::Result<()> {
+/// Makes this process, and what it starts, stand back so far when others want the processor. Where
+/// the system refuses, it says so and goes on as it is.
+pub fn stand_back(nice: u8) {
     let wanted = i32::from(nice);
-    let has = getpriority_process(None).context("asking for this process's priority")?;
     // Who started it may have gone further, and only root goes back.
-    if has < wanted {
-        setpriority_process(None, wanted)
-            .with_context(|| format!("standing back by {nice} (worker.nice)"))?;
+    let set = match getpriority_process(None) {
+        Ok(has) if has >= wanted => Ok(()),
+        Ok(_) => setpriority_process(None, wanted),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = set {
+        tracing::warn!(%error, nice, "this worker cannot stand back as worker.nice says");
     }
-    Ok(())
 }
 
 /// A worker that is ready to run, with `guard` as its guard's program. `stop` ends its lease keeper;
