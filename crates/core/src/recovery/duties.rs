@@ -158,7 +158,7 @@ async fn seal(ctx: Ctx) {
         let begun = Instant::now();
         let pause = match audit::seal::next_link(&ctx).await {
             // Requests write at the same time: they get as long as this took.
-            Ok(audit::seal::ENTRIES_MAX..) => begun.elapsed(),
+            Ok(audit::seal::ENTRIES_MAX..) => begun.elapsed().min(SEAL),
             Ok(_) => jittered(SEAL),
             Err(error) => {
                 tracing::warn!(error = ?error, "sealing the audit trail failed");
