@@ -103,9 +103,10 @@ pub async fn find(db: &Db, questions: &[Question]) -> Result<Vec<Known>> {
             }
         };
         // SQLite answers what is asked at the same time in any order, MySQL in this one.
-        let first = match line.get_database_backend() {
-            DbBackend::Sqlite => Some(revision::current(&line).await?),
-            _ => None,
+        let first = if line.get_database_backend() == DbBackend::Sqlite {
+            Some(revision::current(&line).await?)
+        } else {
+            None
         };
         let revision = async {
             match first {
