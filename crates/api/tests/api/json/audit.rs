@@ -73,11 +73,11 @@ async fn the_trail_is_exported_as_lines_of_json() {
         .collect();
     assert_eq!(lines.len(), 1_100);
     assert!(lines.is_sorted_by_key(|line| line["id"].as_i64()));
-    assert!(
-        lines
-            .iter()
-            .all(|line| line["seal"] == 1 || line["seal"] == 2)
-    );
+    let seals: Vec<i64> = lines
+        .iter()
+        .map(|line| line["seal"].as_i64().unwrap())
+        .collect();
+    assert!(seals[0] >= 1 && seals.is_sorted(), "{seals:?}");
 }
 
 #[tokio::test]
