@@ -19,7 +19,7 @@ use crate::{
 const REMEMBERED: usize = 4096;
 
 /// How long anything is remembered. What somebody writes into the database by hand is not counted,
-/// and is seen after that at the latest; so is the use of a token that has to be written down again.
+/// and is seen after that at the latest.
 pub const REMEMBERED_FOR: Duration = Duration::from_secs(5);
 
 /// What a request was decided on.
