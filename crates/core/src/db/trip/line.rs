@@ -24,8 +24,8 @@ use crate::{
 /// Where statements that leave together are asked.
 #[derive(Clone, Debug)]
 pub enum Line {
-    /// Each by itself.
-    Connection(Connection),
+    /// Each by itself, in the order in which they are asked.
+    Connection(Connection, Arc<tokio::sync::Mutex<()>>),
     /// Each by itself, in a transaction.
     Transaction(Arc<Transaction>),
     /// Those that are asked at the same time together.
@@ -136,7 +136,7 @@ async fn send(
 impl ConnectionTrait for Line {
     fn get_database_backend(&self) -> DbBackend {
         match self {
-            Self::Connection(connection) => connection.get_database_backend(),
+            Self::Connection(connection, _) => connection.get_database_backend(),
             Self::Transaction(tx) => tx.get_database_backend(),
             Self::Shared(_) => DbBackend::MySql,
         }
@@ -144,7 +144,10 @@ impl ConnectionTrait for Line {
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         match self {
-            Self::Connection(connection) => connection.execute_raw(statement).await,
+            Self::Connection(connection, turn) => {
+                let _turn = turn.lock().await;
+                connection.execute_raw(statement).await
+            }
             Self::Transaction(tx) => tx.execute_raw(statement).await,
             Self::Shared(waiting) => Ok(waiting.ask(literal(&statement)).await?.1.into()),
         }
@@ -152,7 +155,10 @@ impl ConnectionTrait for Line {
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         match self {
-            Self::Connection(connection) => connection.execute_unprepared(sql).await,
+            Self::Connection(connection, turn) => {
+                let _turn = turn.lock().await;
+                connection.execute_unprepared(sql).await
+            }
             Self::Transaction(tx) => tx.execute_unprepared(sql).await,
             Self::Shared(waiting) => Ok(waiting.ask(sql.to_owned()).await?.1.into()),
         }
@@ -164,7 +170,10 @@ impl ConnectionTrait for Line {
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         match self {
-            Self::Connection(connection) => connection.query_all_raw(statement).await,
+            Self::Connection(connection, turn) => {
+                let _turn = turn.lock().await;
+                connection.query_all_raw(statement).await
+            }
             Self::Transaction(tx) => tx.query_all_raw(statement).await,
             Self::Shared(waiting) => Ok(waiting.ask(literal(&statement)).await?.0),
         }

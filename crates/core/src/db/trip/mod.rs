@@ -45,8 +45,8 @@ impl Db {
         Opened(Inner::Transaction(tx)).finish(bundle).await
     }
 
-    /// Asks for what `ask` needs: what it asks at the same time leaves with one trip. Each statement
-    /// sees what was committed when its turn came.
+    /// Asks for what `ask` needs: what it asks at the same time leaves with one trip, in order. Each
+    /// statement sees what was committed when its turn came.
     ///
     /// # Errors
     /// Those of `ask`.
@@ -55,7 +55,7 @@ impl Db {
         F: Future<Output = Result<T>>,
     {
         let Some(warm) = warm(&self.reader) else {
-            return ask(Line::Connection(self.reader.clone())).await;
+            return ask(Line::Connection(self.reader.clone(), Arc::default())).await;
         };
         let mut own = Own::acquire(warm).await?;
         let answer = line::carry(&mut own, (None, None), ask).await?;

@@ -1,6 +1,6 @@
 //! Who wants to deploy where: the token's owner; project, role and target with one query.
 
-use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, sea_query};
+use sea_orm::{ConnectionTrait, FromQueryResult, sea_query};
 use sea_query::{Expr, ExprTrait as _, JoinType, Query, SelectStatement, SimpleExpr};
 
 use crate::{
@@ -102,18 +102,7 @@ pub async fn find(db: &Db, questions: &[Question]) -> Result<Vec<Known>> {
                 find_tokens(&line, &hashes).await
             }
         };
-        // SQLite answers what is asked at the same time in any order, MySQL in this one.
-        let first = if line.get_database_backend() == DbBackend::Sqlite {
-            Some(revision::current(&line).await?)
-        } else {
-            None
-        };
-        let revision = async {
-            match first {
-                Some(revision) => Ok(revision),
-                None => revision::current(&line).await,
-            }
-        };
+        let revision = revision::current(&line);
         let (revision, tokens, scenes) =
             tokio::try_join!(biased; revision, tokens, scenes(&line, questions))?;
         let mut tokens = tokens.into_iter();
