@@ -173,9 +173,7 @@ pub trait JobQueue: Send + Sync + fmt::Debug {
     /// Adds an entry to its target's list, in order of id. `force` passes the hard cap. One that
     /// is in the index already only gets the priority that is named here.
     async fn enqueue(&self, entry: Entry, force: bool) -> Result<Enqueued, QueueError> {
-        let added = self.enqueue_all(&[entry], force).await?;
-        let none = || QueueError::Protocol("an entry without an answer".to_owned());
-        added.first().copied().ok_or_else(none)
+        only(self.enqueue_all(&[entry], force).await?)
     }
 
     /// The same for several entries, one after the other; answers in their order.
@@ -206,16 +204,12 @@ pub trait JobQueue: Send + Sync + fmt::Debug {
         max_running: u32,
     ) -> Result<Claimed, QueueError> {
         let tokens = slice::from_ref(token);
-        let claimed = self.claim_many(tokens, ttl, max_running).await?;
-        let unanswered = || QueueError::Protocol("a claim was not answered".to_owned());
-        claimed.into_iter().next().ok_or_else(unanswered)
+        only(self.claim_many(tokens, ttl, max_running).await?)
     }
 
     /// Takes an entry out for good and frees its target.
     async fn finish(&self, entry: Entry, by: &Authority) -> Result<Released, QueueError> {
-        let finished = self.finish_all(&[(entry, by.clone())]).await?;
-        let none = || QueueError::Protocol("an entry without an answer".to_owned());
-        finished.first().copied().ok_or_else(none)
+        only(self.finish_all(&[(entry, by.clone())]).await?)
     }
 
     /// The same for several entries, one after the other; answers in their order.
@@ -282,6 +276,12 @@ pub trait JobQueue: Send + Sync + fmt::Debug {
 
     /// How many entries there are, running ones included.
     async fn depth(&self) -> Result<u64, QueueError>;
+}
+
+/// The answer for the only one that was asked about.
+fn only<T>(answers: Vec<T>) -> Result<T, QueueError> {
+    let none = || QueueError::Protocol("an entry without an answer".to_owned());
+    answers.into_iter().next().ok_or_else(none)
 }
 
 /// A hint that something changed; the receiver reads the database to learn what.

@@ -15,11 +15,22 @@ pub(super) fn released(reply: &Reply) -> Result<Released, QueueError> {
     release(reply.outcome()).ok_or_else(|| reply.unexpected())
 }
 
-/// What became of each entry that was to be taken out.
-pub(super) fn finished(reply: &Reply) -> Option<Vec<Released>> {
-    let each = reply.words().iter();
-    let each: Option<Vec<Released>> = each.map(|word| release(word)).collect();
-    each.filter(|_| reply.outcome() == "OK")
+/// What became of each of so many entries that were to be taken out.
+pub(super) fn finished(reply: &Reply, entries: usize) -> Result<Vec<Released>, QueueError> {
+    each(reply, entries, |[word]: &[String; 1]| release(word))
+}
+
+/// What is said of each of so many entries, in so many words.
+fn each<const WORDS: usize, T>(
+    reply: &Reply,
+    entries: usize,
+    one: impl Fn(&[String; WORDS]) -> Option<T>,
+) -> Result<Vec<T>, QueueError> {
+    let (each, rest) = reply.words().as_chunks::<WORDS>();
+    let is_complete = reply.outcome() == "OK" && rest.is_empty() && each.len() == entries;
+    let each: Option<Vec<T>> = each.iter().map(one).collect();
+    each.filter(|_| is_complete)
+        .ok_or_else(|| reply.unexpected())
 }
 
 fn release(word: &str) -> Option<Released> {
@@ -42,9 +53,8 @@ fn holder(state: &str) -> Option<Holder> {
     }
 }
 
-/// What became of each entry that was to be added.
-pub(super) fn added(reply: &Reply) -> Option<Vec<Enqueued>> {
-    let (each, rest) = reply.words().as_chunks::<3>();
+/// What became of each of so many entries that were to be added.
+pub(super) fn added(reply: &Reply, entries: usize) -> Result<Vec<Enqueued>, QueueError> {
     let one = |[outcome, place, state]: &[String; 3]| match outcome.as_str() {
         "ADDED" => Some(Enqueued::Added {
             place: place.parse().ok()?,
@@ -54,8 +64,7 @@ pub(super) fn added(reply: &Reply) -> Option<Vec<Enqueued>> {
         "FULL" => Some(Enqueued::Full),
         _ => None,
     };
-    let each: Option<Vec<Enqueued>> = each.iter().map(one).collect();
-    each.filter(|_| rest.is_empty() && reply.outcome() == "OK")
+    each(reply, entries, one)
 }
 
 /// Where an entry stands.

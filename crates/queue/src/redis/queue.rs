@@ -141,17 +141,12 @@ impl JobQueue for RedisQueue {
                 text(&self.cap.to_string()),
                 text(if force { "1" } else { "0" }),
             ];
-            args.extend(some.iter().flat_map(|entry| {
-                let Entry {
-                    id: own,
-                    target: its,
-                    priority,
-                } = entry;
-                [id(*own), target(*its), rank(*priority)]
-            }));
+            args.extend(
+                some.iter()
+                    .flat_map(|entry| [id(entry.id), target(entry.target), rank(entry.priority)]),
+            );
             let reply = self.runner.run(&self.scripts.enqueue, args).await?;
-            let added = added(&reply).filter(|added| added.len() == some.len());
-            all.extend(added.ok_or_else(|| reply.unexpected())?);
+            all.extend(added(&reply, some.len())?);
         }
         Ok(all)
     }
@@ -185,8 +180,7 @@ impl JobQueue for RedisQueue {
             let args = each.flat_map(|(entry, by)| [id(entry.id), token_of(by)]);
             let args: Vec<Value> = args.collect();
             let reply = self.runner.run(&self.scripts.finish, args).await?;
-            let finished = finished(&reply).filter(|each| each.len() == some.len());
-            all.extend(finished.ok_or_else(|| reply.unexpected())?);
+            all.extend(finished(&reply, some.len())?);
         }
         Ok(all)
     }
