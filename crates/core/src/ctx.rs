@@ -1,6 +1,6 @@
 //! The state of one process, built once and handed to every use case.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::sync::Notify;
 
@@ -16,12 +16,12 @@ use crate::{
         admission::Admission,
         batches::{Batches, LOOK_UPS},
         store::premise::Premises,
+        telling::Telling,
     },
-    error::{Error, Result},
     gather::Gather,
     health::QueueHealth,
     notify::Registry,
-    ports::{Authority, Enqueued, Entry, EventBus, JobQueue, QueueError, Released},
+    ports::{EventBus, JobQueue},
     process::me::Process,
     settings::Settings,
     vault::{
@@ -29,9 +29,6 @@ use crate::{
         usage::{self, Use},
     },
 };
-
-/// How long the index may take to be told of something.
-const TOLD_WITHIN: Duration = Duration::from_millis(1500);
 
 /// Everything that use cases need. Cloning it is cheap.
 #[derive(Clone, Debug)]
@@ -62,10 +59,8 @@ pub struct Ctx {
     pub premises: Premises,
     /// What requests and runs read and write together.
     pub batches: Batches,
-    /// New deployments that the index is told of together.
-    pub pushes: Gather<Entry, Enqueued>,
-    /// Ended ones, the same.
-    pub finishes: Gather<(Entry, Authority), Released>,
+    /// What the index is told by many at the same time.
+    pub telling: Telling,
     /// What runs were given of the vault, written together.
     pub uses: Gather<Use, ()>,
     /// Services that carry messages.
@@ -94,8 +89,7 @@ impl Ctx {
             tokens: tokens(&db),
             premises: Premises::default(),
             batches: Batches::new(&db, &settings.queue),
-            pushes: pushes(&queue),
-            finishes: finishes(&queue),
+            telling: Telling::new(&queue),
             audit,
             db,
             queue,
@@ -117,16 +111,6 @@ impl Ctx {
         Self { providers, ..self }
     }
 
-    /// Waits no longer for the index than one call may take, though others may have to be told first.
-    /// It is told later then, or the reconciler does it.
-    ///
-    /// # Errors
-    /// [`Error::QueueUnavailable`] after that time.
-    pub async fn told<T>(&self, telling: impl Future<Output = Result<T>>) -> Result<T> {
-        let told = tokio::time::timeout(TOLD_WITHIN, telling).await;
-        told.unwrap_or(Err(Error::QueueUnavailable))
-    }
-
     /// The same process's state for one of so many threads that each have a runtime of their own.
     #[must_use]
     pub fn apart(&self, threads: usize) -> Self {
@@ -137,52 +121,12 @@ impl Ctx {
             admission: self.admission.apart(&db),
             tokens: tokens(&db),
             batches: Batches::new(&db, &self.settings.queue),
-            pushes: pushes(&queue),
-            finishes: finishes(&queue),
+            telling: Telling::new(&queue),
             queue,
             db,
             ..self.clone()
         }
     }
-}
-
-fn pushes(queue: &Arc<dyn JobQueue>) -> Gather<Entry, Enqueued> {
-    told(queue, |queue, entries: Vec<Entry>| async move {
-        queue.enqueue_all(&entries, false).await
-    })
-}
-
-fn finishes(queue: &Arc<dyn JobQueue>) -> Gather<(Entry, Authority), Released> {
-    told(
-        queue,
-        |queue, entries: Vec<(Entry, Authority)>| async move { queue.finish_all(&entries).await },
-    )
-}
-
-/// What the index is told together by those who come at the same time.
-fn told<K, V, F>(
-    queue: &Arc<dyn JobQueue>,
-    tell: impl Fn(Arc<dyn JobQueue>, Vec<K>) -> F + Send + Sync + 'static,
-) -> Gather<K, V>
-where
-    K: Send + 'static,
-    V: Send + 'static,
-    F: Future<Output = Result<Vec<V>, QueueError>> + Send + 'static,
-{
-    let queue = Arc::clone(queue);
-    Gather::new(LOOK_UPS, move |things: Vec<K>| {
-        let count = things.len();
-        let told = tell(Arc::clone(&queue), things);
-        Box::pin(async move {
-            match told.await {
-                Ok(answers) => answers.into_iter().map(Ok).collect(),
-                Err(error) => {
-                    tracing::warn!(error = %error, entries = count, "the queue took nothing");
-                    db::all_failed(error.into(), count)
-                }
-            }
-        })
-    })
 }
 
 fn tokens(db: &Db) -> Gather<String, Option<KnownToken>> {

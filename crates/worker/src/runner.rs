@@ -262,7 +262,7 @@ impl<W: Work> Runner<W> {
         let told = match next {
             Next::Ended => {
                 fail::point("finish.before_index");
-                ctx.told(ctx.finishes.ask((job.entry, lease))).await
+                ctx.telling.finish(job.entry, lease).await
             }
             Next::Retry(delay) => {
                 fail::point("finish.before_delay");

@@ -119,7 +119,7 @@ pub(super) async fn admit(ctx: &Ctx, wanted: NewDeployment) -> Result<Option<Adm
 /// pushes it.
 pub(super) async fn push(ctx: &Ctx, row: &Model) -> Option<(u64, Option<Holder>)> {
     fail::point("admission.before_push");
-    let pushed = ctx.told(ctx.pushes.ask(row.entry())).await;
+    let pushed = ctx.telling.add(row.entry()).await;
     fail::point("admission.after_push");
     match pushed {
         Ok(Enqueued::Added { place, holder }) => Some((place, holder)),

@@ -19,4 +19,5 @@ pub mod service;
 pub mod status;
 pub mod step;
 pub mod store;
+pub mod telling;
 pub mod trigger;
