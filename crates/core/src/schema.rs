@@ -127,7 +127,8 @@ async fn migrate_mysql(db: &Db, settings: &Database) -> anyhow::Result<()> {
     };
     let lock_holder = Db::connect(&single).await?;
     let holder = lock_holder.begin().await?;
-    let lock = "SELECT GET_LOCK(CONCAT('slipway.migrate.', LEFT(SHA1(DATABASE()), 16)), 600) AS ok";
+    let lock =
+        "SELECT GET_LOCK(CONCAT('slipway.migrate.', LEFT(SHA2(DATABASE(), 256), 16)), 600) AS ok";
     let got: Option<i64> = match holder
         .query_one_raw(Statement::from_string(db.backend(), lock))
         .await?
@@ -141,7 +142,7 @@ async fn migrate_mysql(db: &Db, settings: &Database) -> anyhow::Result<()> {
     let outcome = Migrator::up(db.writer().pool()?, None)
         .await
         .context("migrating the database");
-    let unlock = "SELECT RELEASE_LOCK(CONCAT('slipway.migrate.', LEFT(SHA1(DATABASE()), 16)))";
+    let unlock = "SELECT RELEASE_LOCK(CONCAT('slipway.migrate.', LEFT(SHA2(DATABASE(), 256), 16)))";
     holder
         .query_one_raw(Statement::from_string(db.backend(), unlock))
         .await?;
