@@ -31,9 +31,9 @@ use slipway_core::{
 
 pub use redis::ConnectError;
 
-/// Most entries that an index takes without force. Only a safeguard for the server's memory: the
-/// limit that people configure is enforced in the database.
-pub const HARD_CAP: usize = 100_000;
+/// Most entries that an index takes without force: twice the greatest backlog that can be configured.
+/// Only a safeguard for the server's memory; the limit itself is enforced in the database.
+pub const HARD_CAP: usize = 2 * settings::Queue::BACKLOG_LIMIT_MAX as usize;
 
 /// One implementation of each port.
 #[derive(Clone, Debug)]

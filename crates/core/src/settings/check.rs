@@ -183,7 +183,8 @@ fn queue(queue: &Queue, found: &mut Findings) {
     found.within("queue.max_concurrency", queue.max_concurrency, 1, 256);
     found.within("queue.max_running", queue.max_running, 1, 1_000_000);
     found.within("queue.retry_attempts", queue.retry_attempts, 1, 10);
-    found.within("queue.backlog_limit", queue.backlog_limit, 1, 1_000_000);
+    let most = Queue::BACKLOG_LIMIT_MAX;
+    found.within("queue.backlog_limit", queue.backlog_limit, 1, most);
     found.within("queue.lease_ms", queue.lease_ms, 1_000, 600_000);
     let delays = &queue.retry_delays;
     let count = (1..=10).contains(&delays.len());

@@ -267,6 +267,9 @@ pub struct Queue {
 }
 
 impl Queue {
+    /// The greatest limit of the backlog that can be configured.
+    pub const BACKLOG_LIMIT_MAX: u32 = 1_000_000;
+
     /// How long a lease lasts.
     #[must_use]
     pub fn lease(&self) -> Duration {
