@@ -311,7 +311,9 @@ impl Member {
         let log = OpenOptions::new().create(true).append(true).open(log)?;
         let program = site
             .program(binary, self.through_proxies)
-            .env("SLIPWAY__SERVER__PORT", self.port.to_string());
+            .env("SLIPWAY__SERVER__PORT", self.port.to_string())
+            // As a unit has it: reading the symbols for a trace takes tens of MiB, once.
+            .env("RUST_BACKTRACE", "0");
         self.child = Some(program.spawn_into(log).context(binary)?);
         self.is_doomed = false;
         self.born = Instant::now();

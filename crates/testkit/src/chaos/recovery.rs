@@ -27,7 +27,7 @@ pub(crate) fn measure(struck: &[Struck], records: &[Record]) -> Recoveries {
         let Some(fault) = blame(struck, run) else {
             continue;
         };
-        if is_disturbed(struck, fault, run.again_ns) {
+        if is_disturbed(struck, fault, (fault.began_ns, run.again_ns)) {
             continue;
         }
         let time = Duration::from_nanos(run.again_ns.saturating_sub(fault.began_ns));
@@ -39,7 +39,9 @@ pub(crate) fn measure(struck: &[Struck], records: &[Record]) -> Recoveries {
             .filter(|it| it.moment == Moment::Started && it.at_ns > fault.over_ns)
             .map(|it| it.at_ns)
             .min();
-        if let Some(next) = next {
+        if let Some(next) = next
+            && !is_disturbed(struck, fault, (fault.over_ns, next))
+        {
             let time = Duration::from_nanos(next - fault.over_ns);
             times.entry(fault.fault).or_default().push(time);
         }
@@ -83,12 +85,12 @@ fn blame<'a>(struck: &'a [Struck], cut: &CutOff<'_>) -> Option<&'a Struck> {
     after.min_by_key(|it| it.began_ns)
 }
 
-/// Whether something else broke meanwhile, so that the time tells nothing about this fault.
-fn is_disturbed(struck: &[Struck], fault: &Struck, until_ns: u64) -> bool {
+/// Whether something else broke or was broken in that time, so that it tells nothing about this fault.
+fn is_disturbed(struck: &[Struck], fault: &Struck, (from_ns, until_ns): (u64, u64)) -> bool {
     let others = struck.iter().filter(|it| it.fault != fault.fault);
     others
         .into_iter()
-        .any(|it| it.began_ns < until_ns && it.over_ns > fault.began_ns)
+        .any(|it| it.began_ns < until_ns && it.over_ns > from_ns)
 }
 
 /// The time that this share of the recoveries did not exceed.
@@ -169,6 +171,18 @@ mod tests {
         ];
         let times = measure(&struck, &records);
         assert!(!times.contains_key(&Fault::WorkerKill), "{times:?}");
+    }
+
+    #[test]
+    fn next_run_that_another_fault_delayed_does_not_count() {
+        let records = [record(Moment::Started, 1, 10, 9)];
+        let struck = [
+            struck(Fault::ApiKill, None, 2, 2),
+            struck(Fault::RedisReadonly, None, 2, 8),
+        ];
+        let times = measure(&struck, &records);
+        let expected = BTreeMap::from([(Fault::RedisReadonly, vec![Duration::from_secs(1)])]);
+        assert_eq!(times, expected);
     }
 
     #[test]
