@@ -43,6 +43,7 @@ macro_rules! everywhere {
 mod accounts;
 mod admission;
 mod audit;
+mod audit_seals;
 mod bundle;
 mod cancel;
 mod claim;
@@ -55,6 +56,8 @@ mod migrate;
 mod nonces;
 mod notify_model;
 mod notify_outbox;
+mod notify_place;
+mod notify_sending;
 mod people;
 mod plans;
 mod policies;
