@@ -273,6 +273,36 @@ def break_it(client, seen):
     broken(client, seen, "API and workers killed while the database is away", outage, everybody, 1)
 
 
+def rotate(client, seen):
+    """A new master key, as the comments of the units say, while deployments use the secret."""
+    lines = (CONFIG / "slipway.env").read_text().splitlines()
+    settings = [line for line in lines if line and not line.startswith("#")]
+    settings += [f"SLIPWAY__SECURITY__KEYS_DIR={CONFIG}/keys",
+                 f"SLIPWAY__SECURITY__SESSION_SECRET_FILE={KEYS[1]}"]
+    slipway = ["env", *settings, "slipway", "keys"]
+    worker = CONFIG / "worker.env"
+    run(*slipway, "add")
+    new = CONFIG / "keys/encryption_key_2"
+    seen.secrets.append(new.read_text().strip())
+    worker.write_text(f"{worker.read_text()}SLIPWAY__SECURITY__RETIRED_KEYS__2={seen.secrets[-1]}\n")
+    run("systemctl", "restart", "slipway-api", "slipway-worker.target")
+    eventually("the API answers", client.is_ready)
+    for words in (["activate", "2"], ["rewrap"], ["retire", "1"]):
+        eventually(f"keys {words[0]}", lambda words=words: subprocess.run(
+            [*slipway, *words], check=False, capture_output=True).returncode == 0 or None)
+    KEYS[0].rename(UNITS / "retired")
+    worker.write_text(f"SLIPWAY__SECURITY__ENCRYPTION_KEY={seen.secrets[-1]}\n"
+                      "SLIPWAY__SECURITY__ENCRYPTION_KEY_VERSION=2\n")
+    run("systemctl", "restart", "slipway-api", "slipway-worker.target")
+    eventually("the API answers", client.is_ready)
+    client.set_step(0)
+    number = client.deploy("a")
+    ended = client.ends([number])[0]
+    log = client.must("GET", f"/deployments/{number}/log")[1]
+    seen.say(ended["status"] == "succeeded" and "the value is [REDACTED]" in log,
+             "a deployment with its secret under a new master key, the old one gone", ended["status"])
+
+
 def look_back(seen):
     """Nothing stays down, and nobody wrote down what is secret."""
     units = ["slipway-api", *WORKERS, "slipway-worker.target"]
@@ -282,7 +312,7 @@ def look_back(seen):
     enabled = run("systemctl", "is-enabled", "slipway-worker.target", check=False)
     seen.say(enabled == "enabled", "workers after the next boot", enabled)
     text = journal()
-    values = [*seen.secrets, *(file.read_text() for file in KEYS)]
+    values = seen.secrets
     seen.say(not any(value in text for value in values),
              "keys, token, secret and the database's password in the journal",
              f"searched {len(text.splitlines())} lines for {len(values)} values")
@@ -291,13 +321,14 @@ def look_back(seen):
 def main():
     seen = Seen()
     client = Client()
-    seen.secrets.append(install())
+    seen.secrets += [install(), *(file.read_text() for file in KEYS)]
     eventually("the API answers", client.is_ready)
     version = run("systemctl", "--version").split("\n")[0]
     seen.say(True, "units installed and started", version)
     set_up(client, seen)
     one(client, seen)
     break_it(client, seen)
+    rotate(client, seen)
     look_back(seen)
     if seen.failed:
         print(journal("slipway-api", *WORKERS)[-4000:])
