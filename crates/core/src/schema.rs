@@ -8,6 +8,9 @@ use slipway_migration::{Migrator, MigratorTrait as _};
 
 use crate::{db::Db, settings::Database};
 
+/// The name of the lock that whoever migrates this database holds. MySQL 9 has no SHA1.
+const MIGRATION_LOCK: &str = "CONCAT('slipway.migrate.', LEFT(SHA2(DATABASE(), 256), 16))";
+
 /// How far a database's schema is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaStatus {
@@ -127,8 +130,7 @@ async fn migrate_mysql(db: &Db, settings: &Database) -> anyhow::Result<()> {
     };
     let lock_holder = Db::connect(&single).await?;
     let holder = lock_holder.begin().await?;
-    let lock =
-        "SELECT GET_LOCK(CONCAT('slipway.migrate.', LEFT(SHA2(DATABASE(), 256), 16)), 600) AS ok";
+    let lock = format!("SELECT GET_LOCK({MIGRATION_LOCK}, 600) AS ok");
     let got: Option<i64> = match holder
         .query_one_raw(Statement::from_string(db.backend(), lock))
         .await?
@@ -142,7 +144,7 @@ async fn migrate_mysql(db: &Db, settings: &Database) -> anyhow::Result<()> {
     let outcome = Migrator::up(db.writer().pool()?, None)
         .await
         .context("migrating the database");
-    let unlock = "SELECT RELEASE_LOCK(CONCAT('slipway.migrate.', LEFT(SHA2(DATABASE(), 256), 16)))";
+    let unlock = format!("SELECT RELEASE_LOCK({MIGRATION_LOCK})");
     holder
         .query_one_raw(Statement::from_string(db.backend(), unlock))
         .await?;
