@@ -1,6 +1,5 @@
 //! The audit trail: what it tells, and who reads it.
 
-use sea_orm::{EntityTrait as _, QueryOrder as _};
 use slipway_core::{
     access::{ProjectRole, SystemRole},
     account::{
@@ -11,7 +10,6 @@ use slipway_core::{
         },
     },
     audit::{
-        entity::{Entity, Model},
         entry::{Action, Entry},
         seal as sealing,
         service::{self, Filter},
@@ -31,7 +29,7 @@ use slipway_core::{
 };
 
 use crate::{
-    audit_seals::{findings, record},
+    audit_trail::{actions, entries, findings, record},
     rig::{Rig, Site, conflict, new_project},
 };
 
@@ -43,22 +41,6 @@ on_both! {
     a_secret_is_in_no_entry,
     only_those_who_operate_read_the_trail,
     the_trail_is_searched,
-}
-
-pub(crate) async fn entries(ctx: &Ctx) -> Vec<Model> {
-    Entity::find()
-        .order_by_asc(slipway_core::audit::entity::Column::Id)
-        .all(ctx.db.reader())
-        .await
-        .unwrap()
-}
-
-pub(crate) async fn actions(ctx: &Ctx) -> Vec<String> {
-    entries(ctx)
-        .await
-        .into_iter()
-        .map(|row| row.action)
-        .collect()
 }
 
 async fn each_change_leaves_one_entry(rig: Rig) {

@@ -4,17 +4,15 @@ use sea_orm::{EntityTrait as _, PaginatorTrait as _};
 use slipway_core::{
     audit::{
         entity::{chain, seal},
-        entry::{Action, Entry, ObjectKind},
         retention, seal as sealing,
         verify::{self, Finding},
     },
-    ctx::Ctx,
     db,
     vault::rotation::{self, service::check_keys},
 };
 
 use crate::{
-    audit::{actions, entries},
+    audit_trail::{actions, entries, findings, record, trail},
     rig::{Rig, minutes_later},
 };
 
@@ -31,33 +29,6 @@ on_both! {
     what_retention_leaves_can_be_verified,
     old_entries_go_when_the_settings_say_so,
     a_new_master_key_takes_over_the_trails_key,
-}
-
-pub(crate) async fn findings(ctx: &Ctx) -> Vec<String> {
-    let report = verify::run(ctx, None).await.unwrap();
-    report.findings.iter().map(ToString::to_string).collect()
-}
-
-/// Some sealed entries, the numbers of which are answered.
-pub(crate) async fn trail(rig: &Rig, count: usize) -> Vec<i64> {
-    let before = entries(&rig.ctx).await.len();
-    record(&rig.ctx, count).await;
-    sealing::run_once(&rig.ctx).await.unwrap();
-    let rows = entries(&rig.ctx).await;
-    rows.iter().skip(before).map(|row| row.id.0).collect()
-}
-
-pub(crate) async fn record(ctx: &Ctx, count: usize) {
-    let entries: Vec<Entry> = (0..count)
-        .map(|number| {
-            Entry::by_system(Action::ProjectUpdate, db::now())
-                .on(ObjectKind::Project, 7, &format!("project {number}"))
-                .after(&serde_json::json!({ "number": number }))
-        })
-        .collect();
-    let tx = ctx.db.begin().await.unwrap();
-    ctx.audit.record_all(&tx, &entries).await.unwrap();
-    tx.commit().await.unwrap();
 }
 
 async fn an_edited_entry_is_named(rig: Rig) {

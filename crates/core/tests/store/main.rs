@@ -44,6 +44,7 @@ mod accounts;
 mod admission;
 mod audit;
 mod audit_seals;
+mod audit_trail;
 mod bundle;
 mod cancel;
 mod claim;
