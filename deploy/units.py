@@ -117,6 +117,12 @@ class Client:
     def find(self, number):
         return self.must("GET", f"/deployments/{number}")[1]
 
+    def deployed(self, target):
+        """One deployment that has ended, and its log."""
+        number = self.deploy(target)
+        ended = self.ends([number])[0]
+        return ended, self.must("GET", f"/deployments/{number}/log")[1]
+
     def start_all(self):
         numbers = [self.deploy(target) for target in TARGETS]
         for number in numbers:
@@ -189,7 +195,7 @@ def make_repository():
 
 def set_up(client, seen):
     seen.secrets.append(client.sign_in())
-    client.must("POST", "/projects", {"slug": "app", "repository": "/srv/git/app.git"})
+    client.must("POST", "/projects", {"slug": "app", "repository": f"{OUTSIDE}/app.git"})
     client.must("PUT", "/projects/app/secrets/API_KEY", {"value": SECRET})
     for target in TARGETS:
         client.must("POST", "/projects/app/targets",
@@ -199,9 +205,7 @@ def set_up(client, seen):
 
 def one(client, seen):
     """One deployment, and what its step could see and do."""
-    number = client.deploy("a")
-    ended = client.ends([number])[0]
-    log = client.must("GET", f"/deployments/{number}/log")[1]
+    ended, log = client.deployed("a")
     live = pathlib.Path("/srv/www/a/current/index.html")
     seen.say(ended["status"] == "succeeded" and live.read_text() == "hello\n",
              "a deployment to a folder of this host", ended["status"])
@@ -221,7 +225,7 @@ def broken(client, seen, what, act, again, interruptions=0):
     before = {unit: started(unit) for unit in ["slipway-api", *WORKERS]}
     began = time.monotonic()
     act()
-    ended = eventually("the API answers", lambda: client.ends(numbers))
+    ended = client.ends(numbers)
     took = time.monotonic() - began
     for unit in again:
         eventually(f"{unit} is started again",
@@ -250,7 +254,7 @@ def stop_and_start():
 
 
 def outage():
-    """The database is away when everybody has to start, for longer than systemd tries by itself."""
+    """The database is away when everybody has to start, and stays away for several tries."""
     run("systemctl", "stop", "mariadb")
     run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", "slipway-api", *WORKERS)
     eventually("the API is tried again and again", lambda: int(
@@ -273,8 +277,13 @@ def break_it(client, seen):
     broken(client, seen, "API and workers killed while the database is away", outage, everybody, 1)
 
 
+def restart(client):
+    run("systemctl", "restart", "slipway-api", "slipway-worker.target")
+    eventually("the API answers", client.is_ready)
+
+
 def rotate(client, seen):
-    """A new master key, as the comments of the units say, while deployments use the secret."""
+    """A new master key, as the comments of the units say."""
     lines = (CONFIG / "slipway.env").read_text().splitlines()
     settings = [line for line in lines if line and not line.startswith("#")]
     settings += [f"SLIPWAY__SECURITY__KEYS_DIR={CONFIG}/keys",
@@ -285,20 +294,16 @@ def rotate(client, seen):
     new = CONFIG / "keys/encryption_key_2"
     seen.secrets.append(new.read_text().strip())
     worker.write_text(f"{worker.read_text()}SLIPWAY__SECURITY__RETIRED_KEYS__2={seen.secrets[-1]}\n")
-    run("systemctl", "restart", "slipway-api", "slipway-worker.target")
-    eventually("the API answers", client.is_ready)
+    restart(client)
     for words in (["activate", "2"], ["rewrap"], ["retire", "1"]):
         eventually(f"keys {words[0]}", lambda words=words: subprocess.run(
             [*slipway, *words], check=False, capture_output=True).returncode == 0 or None)
     KEYS[0].rename(UNITS / "retired")
     worker.write_text(f"SLIPWAY__SECURITY__ENCRYPTION_KEY={seen.secrets[-1]}\n"
                       "SLIPWAY__SECURITY__ENCRYPTION_KEY_VERSION=2\n")
-    run("systemctl", "restart", "slipway-api", "slipway-worker.target")
-    eventually("the API answers", client.is_ready)
+    restart(client)
     client.set_step(0)
-    number = client.deploy("a")
-    ended = client.ends([number])[0]
-    log = client.must("GET", f"/deployments/{number}/log")[1]
+    ended, log = client.deployed("a")
     seen.say(ended["status"] == "succeeded" and "the value is [REDACTED]" in log,
              "a deployment with its secret under a new master key, the old one gone", ended["status"])
 
@@ -312,10 +317,9 @@ def look_back(seen):
     enabled = run("systemctl", "is-enabled", "slipway-worker.target", check=False)
     seen.say(enabled == "enabled", "workers after the next boot", enabled)
     text = journal()
-    values = seen.secrets
-    seen.say(not any(value in text for value in values),
+    seen.say(not any(value in text for value in seen.secrets),
              "keys, token, secret and the database's password in the journal",
-             f"searched {len(text.splitlines())} lines for {len(values)} values")
+             f"searched {len(text.splitlines())} lines for {len(seen.secrets)} values")
 
 
 def main():

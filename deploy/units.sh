@@ -14,7 +14,7 @@ die() { printf 'deploy/units.sh: %s\n' "$1" >&2; exit 2; }
 
 binaries=
 case "${1:-}" in
-  -h | --help) sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+  -h | --help) sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
   --binaries) binaries=$(realpath "${2:?a folder}") ;;
   "") ;;
   *) die "unknown argument $1" ;;
@@ -90,8 +90,9 @@ ExecStopPost=/bin/systemctl --no-block poweroff
 UNIT
 ln -s ../slipway-check.service "$system/etc/systemd/system/multi-user.target.wants/"
 
-timeout --kill-after=30 1200 "$nspawn" --directory="$system" --boot --private-network --register=no --keep-unit --quiet \
-  --console=pipe --resolv-conf=off --timezone=off --link-journal=no --hostname=units \
+timeout --kill-after=30 1200 "$nspawn" --directory="$system" --boot --private-network \
+  --register=no --keep-unit --quiet --console=pipe --resolv-conf=off --timezone=off \
+  --link-journal=no --hostname=units \
   </dev/null >"$work/console" 2>&1 &
 container=$!
 wait "$container" || true
